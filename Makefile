@@ -1,0 +1,49 @@
+# `make help` lists the targets. Set PYTHON to choose another interpreter (3.11 or newer).
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Extra arguments for pip, e.g. PIP_ARGS="--extra-index-url URL" to take smaller CPU builds of torch.
+PIP_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-compose check format ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp is newer than the files that name the dependencies, so an unchanged environment costs nothing.
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -c constraints.txt -e '.[serve,train]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.runtime $@
+
+install: $(VENV)/.dev ## virtual environment with everything for development
+
+demo: $(VENV)/.runtime ## install, fetch MovieLens 100K, train, serve on 127.0.0.1:8000
+	@$(BIN)/hdrm demo
+
+test: $(VENV)/.dev ## all tests, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+test-compose: $(VENV)/.dev ## the compose file, on a real Docker Engine
+	$(BIN)/python docker/test_compose.py
+
+check: $(VENV)/.dev ## format, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ci: check test ## what has to pass before a change lands
+
+clean: ## remove the environment, caches and the demo's files
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*

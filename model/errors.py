@@ -1,0 +1,33 @@
+"""One exception tree: everything the project raises on purpose is a HdrmError."""
+
+__all__ = ["ArtifactError", "ConfigError", "DataError", "HdrmError", "UnavailableError"]
+
+
+class HdrmError(Exception):
+    """Base of all expected failures.
+
+    Args:
+        message: what went wrong, naming the field, file or value.
+        hint: the next step a person can take; printed on its own line.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(HdrmError):
+    """A setting is unknown or out of its range."""
+
+
+class DataError(HdrmError):
+    """A data file cannot be read, or holds something that cannot be used."""
+
+
+class ArtifactError(HdrmError):
+    """A model artifact is missing, damaged or of another schema."""
+
+
+class UnavailableError(HdrmError):
+    """Something this needs is not there now (an optional dependency, a server, a port)."""

@@ -1,0 +1,1 @@
+"""Online side: the HTTP service that answers from a published artifact."""
