@@ -1,0 +1,1 @@
+"""Data sets: importing, fetching, the canonical form on disk and what is said about it."""
