@@ -1,0 +1,369 @@
+"""The artifact: an immutable, checksummed directory that carries a trained model from training to service.
+
+    manifest.json            what it is: settings, data, metrics, calibration, a sha256 for every other file
+    weights.safetensors      the diffusion's parameters and statistics
+    items.safetensors        items' tangent vectors and messages, (m, d) float32
+    popularity.npy           interactions of each item, (m,) int64
+    users.*.npy items.*.npy  the id vocabularies (model.vocabulary)
+    history.*.npy            users' histories as compressed sparse rows (model.history), memory-mapped
+    metadata.json            titles, years and categories of the items
+    probe.json               fixed histories and the answers they must give
+
+No file is a pickle. The manifest's bytes are canonical and carry their own checksum, so a change of any byte in
+any file is noticed and named. The version is a digest of everything but the circumstances of the run: training
+again with the same data, settings and seed gives the same version.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.config import Frozen, ModelConfig
+from model.diffusion import UserDiffusion
+from model.errors import ArtifactError
+from model.history import Histories
+from model.recommender import Recommender
+from model.retrieval import ExactIndex
+from model.vocabulary import Vocabulary
+
+__all__ = [
+    "MANIFEST",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "Catalogue",
+    "DataInfo",
+    "FileInfo",
+    "ItemMetadata",
+    "Manifest",
+    "MetricsRow",
+    "Probe",
+    "RunInfo",
+    "TrainedModel",
+    "load_artifact",
+    "read_manifest",
+    "run_probe",
+    "verify_artifact",
+    "write_artifact",
+]
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
+PROBE_TOLERANCE = 1e-4
+
+
+class FileInfo(Frozen):
+    """Checksum and size of one file."""
+
+    sha256: str = Field(description="hexadecimal SHA-256 of the file")
+    size: int = Field(ge=0, description="bytes")
+
+
+class DataInfo(Frozen):
+    """Which data the model has seen."""
+
+    name: str = Field(description="name of the data set")
+    source: str = Field(description="where it came from")
+    terms: str | None = Field(description="terms of use of the data, where known")
+    fingerprint: str = Field(description="digest of the data set's content")
+    users: int = Field(ge=1, description="users with an interaction")
+    items: int = Field(ge=1, description="items in the catalogue")
+    interactions: int = Field(ge=1, description="interactions trained on")
+    ordered: bool = Field(description="whether histories have a time order")
+
+
+class MetricsRow(Frozen):
+    """One line of the comparison made when the model was trained."""
+
+    model: str = Field(description="what was measured")
+    values: dict[str, float] = Field(description="metric name, such as recall@20, to value")
+
+
+class RunInfo(Frozen):
+    """Circumstances of the run; they do not enter the version."""
+
+    created_at: str = Field(description="end of the training, ISO 8601, UTC")
+    seconds: float = Field(description="wall-clock seconds of training")
+    software: dict[str, str] = Field(description="versions of hdrm, torch, Python")
+    device: str = Field(description="what it was trained on")
+
+
+class Manifest(Frozen):
+    """Everything about an artifact but its arrays."""
+
+    schema_version: int = Field(description="version of this layout")
+    version: str = Field(description="the artifact's name, from its content")
+    preset: str = Field(description="the training preset it started from")
+    model: ModelConfig = Field(description="settings that fix the model's function")
+    training: dict[str, Any] = Field(description="settings of the training run")
+    seed: int = Field(description="seed of all randomness in training")
+    curvature: str = Field(description="the geometry's convention")
+    data: DataInfo
+    protocol: str = Field(description="how the metrics were measured")
+    metrics: list[MetricsRow] = Field(description="the model beside its baselines, on held-out data")
+    diagnostics: dict[str, float] = Field(description="learned and measured quantities, such as the gate")
+    overfetch: dict[str, int] = Field(description="items to fetch first by L2, for each list length")
+    files: dict[str, FileInfo] = Field(description="every other file of the artifact")
+    run: RunInfo
+    checksum: str = Field(description="SHA-256 of this manifest with this field empty")
+
+
+class ItemMetadata(Frozen):
+    """What is known of the items, by item index; each list has one entry an item."""
+
+    titles: list[str | None]
+    years: list[int | None]
+    categories: list[list[str]]
+
+
+class Probe(Frozen):
+    """Fixed inputs and the answers expected of them.
+
+    `histories` are item indices, newest last; `items` and `distances` the expected top k of each, nothing excluded.
+    """
+
+    histories: list[list[int]]
+    items: list[list[int]]
+    distances: list[list[float]]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What training learned.
+
+    Attributes:
+        diffusion: the user's side.
+        vectors: items' tangent vectors, (m, d) float32.
+        messages: items' messages, (m, d) float32.
+        overfetch: calibrated over-fetch by list length.
+        ordered: whether histories have an order.
+    """
+
+    diffusion: UserDiffusion
+    vectors: Tensor
+    messages: Tensor
+    overfetch: dict[int, int]
+    ordered: bool
+
+    def recommender(self, counts: npt.NDArray[np.int64]) -> Recommender:
+        """A recommender over these arrays; `counts` (m,) are the items' interactions."""
+        index = ExactIndex(self.vectors.numpy(), overfetch=self.overfetch)
+        popular = np.argsort(-counts, kind="stable").astype(np.int32)
+        return Recommender(self.diffusion, self.messages, index, popular, ordered=self.ordered)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Who and what the model knows.
+
+    Attributes:
+        users, items: the ids.
+        histories: one row a user, item indices, newest last.
+        counts: interactions of each item, (m,) int64.
+        metadata: titles, years, categories.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    histories: Histories
+    counts: npt.NDArray[np.int64]
+    metadata: ItemMetadata
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A loaded artifact."""
+
+    manifest: Manifest
+    recommender: Recommender
+    catalogue: Catalogue
+    probe: Probe
+
+
+def write_artifact(
+    directory: Path, model: TrainedModel, catalogue: Catalogue, probe: Probe, about: dict[str, Any]
+) -> Manifest:
+    """Write all files into an existing empty directory, the manifest last.
+
+    Args:
+        directory: where to.
+        model, catalogue, probe: the content.
+        about: the fields of Manifest that are not derived here (preset, training, seed, data, protocol,
+            metrics, diagnostics, run).
+    """
+    save_file(dict(model.diffusion.state_dict()), directory / "weights.safetensors")
+    save_file(
+        {"vectors": model.vectors.contiguous(), "messages": model.messages.contiguous()},
+        directory / "items.safetensors",
+    )
+    for name, array in _arrays(catalogue).items():
+        np.save(directory / name, array, allow_pickle=False)
+    for name, value in (("metadata.json", catalogue.metadata), ("probe.json", probe)):
+        (directory / name).write_bytes(_canonical(value.model_dump(mode="json")))
+    files = {path.name: file_info(path) for path in sorted(directory.iterdir())}
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        version="",
+        model=model.diffusion.config,
+        curvature=CURVATURE,
+        overfetch={str(k): m for k, m in model.overfetch.items()},
+        files=files,
+        checksum="",
+        **about,
+    )
+    content = manifest.model_dump(mode="json", exclude={"version", "run", "checksum"})
+    version = f"{manifest.preset}-{hashlib.sha256(_canonical(content)).hexdigest()[:12]}"
+    manifest = manifest.model_copy(update={"version": version})
+    manifest = manifest.model_copy(update={"checksum": _manifest_checksum(manifest)})
+    (directory / MANIFEST).write_bytes(_canonical(manifest.model_dump(mode="json")))
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest, checked against its own checksum.
+
+    Raises:
+        ArtifactError: missing, unreadable, altered, or of another schema version.
+    """
+    path = directory / MANIFEST
+    try:
+        raw = path.read_bytes()
+        parsed = json.loads(raw)
+        schema = parsed["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path}: not a readable manifest ({type(error).__name__})") from error
+    if schema != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{path}: schema version {schema}, this program reads {SCHEMA_VERSION}",
+            hint="train the model again with this version of hdrm",
+        )
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: not a valid manifest ({error.error_count()} fields)") from error
+    if raw != _canonical(parsed) or manifest.checksum != _manifest_checksum(manifest):
+        raise ArtifactError(f"{path}: checksum mismatch, the file was altered after it was published")
+    return manifest
+
+
+def verify_artifact(directory: Path) -> list[str]:
+    """Problems of an artifact's files, one sentence each that names the file; empty when all is well."""
+    try:
+        manifest = read_manifest(directory)
+    except ArtifactError as error:
+        return [error.message]
+    problems = []
+    for name, expected in manifest.files.items():
+        path = directory / name
+        if not path.is_file():
+            problems.append(f"{path}: missing")
+        elif path.stat().st_size != expected.size:
+            problems.append(f"{path}: {path.stat().st_size} bytes, expected {expected.size}")
+        elif file_info(path) != expected:
+            problems.append(f"{path}: checksum mismatch, the file was altered after it was published")
+    known = {MANIFEST, *manifest.files}
+    problems += [f"{path}: not part of the artifact" for path in directory.iterdir() if path.name not in known]
+    if manifest.version != directory.name:
+        problems.append(f"{directory}: holds version {manifest.version}")
+    return problems
+
+
+def load_artifact(directory: Path) -> Artifact:
+    """Verify and load an artifact; arrays of users are memory-mapped.
+
+    Raises:
+        ArtifactError: a file is missing, altered or unreadable; all problems are listed.
+    """
+    problems = verify_artifact(directory)
+    if problems:
+        raise ArtifactError(
+            "refusing a damaged model artifact:\n  " + "\n  ".join(problems),
+            hint="restore the files from a copy, activate another version, or train again",
+        )
+    manifest = read_manifest(directory)
+    try:
+        weights = load_file(directory / "weights.safetensors")
+        diffusion = UserDiffusion(manifest.model, mu=weights["mu"], sigma=weights["sigma"])
+        diffusion.load_state_dict(weights)
+        items = load_file(directory / "items.safetensors")
+        catalogue = _read_catalogue(directory)
+        probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
+    overfetch = {int(k): m for k, m in manifest.overfetch.items()}
+    model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch, manifest.data.ordered)
+    return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
+
+
+def run_probe(recommender: Recommender, probe: Probe) -> None:
+    """Recompute the probe's answers.
+
+    Raises:
+        ArtifactError: an answer differs by more than rounding: this machine or this build of the libraries
+            does not compute what the trainer computed.
+    """
+    histories = Histories.of([np.array(h, np.int32) for h in probe.histories])
+    excluded = [np.zeros(0, np.int32)] * len(histories)
+    k = len(probe.items[0])
+    for row, hits in enumerate(recommender.recommend(histories, k, excluded)):
+        expected = np.array(probe.distances[row])
+        same = hits.distances.shape == expected.shape and np.allclose(
+            hits.distances, expected, rtol=0, atol=PROBE_TOLERANCE
+        )
+        # items closer to the last place than the tolerance may change places with the next one
+        clear = expected < expected[-1] - 2 * PROBE_TOLERANCE
+        if not same or not set(np.array(probe.items[row])[clear]) <= set(hits.items.tolist()):
+            raise ArtifactError(
+                f"probe {row} of {len(histories)}: the model does not give the answers it gave when it was trained",
+                hint="check that the installed torch and faiss match constraints.txt, or train again here",
+            )
+
+
+def file_info(path: Path) -> FileInfo:
+    """Checksum and size of a file."""
+    with path.open("rb") as file:
+        return FileInfo(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
+
+
+def _arrays(catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "users.bytes.npy": catalogue.users.blob,
+        "users.offsets.npy": catalogue.users.offsets,
+        "items.bytes.npy": catalogue.items.blob,
+        "items.offsets.npy": catalogue.items.offsets,
+        "history.indptr.npy": catalogue.histories.indptr,
+        "history.items.npy": catalogue.histories.items,
+        "popularity.npy": catalogue.counts,
+    }
+
+
+def _read_catalogue(directory: Path) -> Catalogue:
+    def array(name: str) -> npt.NDArray[Any]:
+        mapped: npt.NDArray[Any] = np.load(directory / name, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+    return Catalogue(
+        users=Vocabulary(array("users.bytes.npy"), array("users.offsets.npy")),
+        items=Vocabulary(array("items.bytes.npy"), array("items.offsets.npy")),
+        histories=Histories(array("history.indptr.npy"), array("history.items.npy")),
+        counts=array("popularity.npy"),
+        metadata=ItemMetadata.model_validate_json((directory / "metadata.json").read_bytes()),
+    )
+
+
+def _manifest_checksum(manifest: Manifest) -> str:
+    content = manifest.model_copy(update={"checksum": ""}).model_dump(mode="json")
+    return hashlib.sha256(_canonical(content)).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()

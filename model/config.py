@@ -1,0 +1,75 @@
+"""Settings of the model: small, frozen, validated; each field says what it changes."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["DenoiserConfig", "EncoderConfig", "Frozen", "HistoryConfig", "ModelConfig", "NoiseConfig"]
+
+
+class Frozen(BaseModel):
+    """Base of all settings: immutable, unknown fields refused, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class EncoderConfig(Frozen):
+    """Stage 1: the hyperbolic graph encoder."""
+
+    dim: Annotated[int, Field(ge=2, le=1024)] = Field(64, description="dimension d of the hyperbolic space")
+    layers: Annotated[int, Field(ge=1, le=8)] = Field(3, description="graph propagation layers L")
+    parametrisation: Literal["manifold", "tangent"] = Field(
+        "manifold",
+        description="manifold: Lorentz points under Riemannian Adam; tangent: tangent vectors at the origin",
+    )
+    init_std: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="spread of the initial embeddings")
+    max_radius: Annotated[float, Field(gt=0, le=5)] = Field(
+        4.0, description="radii are softly capped here; float32 ranking is reliable up to about 5"
+    )
+
+
+class HistoryConfig(Frozen):
+    """How a user's interactions become the vectors that condition the diffusion."""
+
+    half_lives: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (3.0, 12.0, 1000.0),
+        min_length=1,
+        max_length=8,
+        description="half-lives, in items, of the recency weights; one history vector for each. "
+        "Where the data has no order all weights are equal",
+    )
+    max_length: Annotated[int, Field(ge=1)] = Field(1000, description="newest interactions taken into account")
+
+
+class NoiseConfig(Frozen):
+    """The forward process."""
+
+    kind: Literal["directional", "isotropic"] = Field(
+        "directional", description="directional: training-set statistics and the condition's signs"
+    )
+    radial: bool = Field(True, description="clamp the radius of noised points to the encoder's max_radius")
+    angular: bool = Field(True, description="keep the noise on the condition's side of the origin")
+    timesteps: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="length T of the forward process")
+    alpha_bar_first: Annotated[float, Field(gt=0, lt=1)] = Field(0.99, description="signal kept at t = 1")
+    alpha_bar_last: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="signal kept at t = T")
+
+
+class DenoiserConfig(Frozen):
+    """The reverse network."""
+
+    hidden: Annotated[int, Field(ge=8, le=8192)] = Field(512, description="width of the hidden layers")
+    depth: Annotated[int, Field(ge=1, le=8)] = Field(2, description="hidden layers")
+    time_dim: Annotated[int, Field(ge=4, le=512)] = Field(32, description="size of the time embedding")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="dropout between hidden layers")
+
+
+class ModelConfig(Frozen):
+    """Everything that fixes the model's function, apart from its weights."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    history: HistoryConfig = HistoryConfig()
+    noise: NoiseConfig = NoiseConfig()
+    denoiser: DenoiserConfig = DenoiserConfig()
+    steps: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3, description="reverse steps at inference unless the caller says otherwise; 0 skips the diffusion"
+    )

@@ -1,0 +1,154 @@
+"""Lorentz-model geometry, curvature -1: the only module that knows geoopt.
+
+Conventions
+    signature   <x, y>_L = -x[0] y[0] + x[1] y[1] + ... + x[d] y[d], the time coordinate first
+    manifold    H^d = {x in R^(d+1) : <x, x>_L = -1, x[0] > 0}
+    origin      o = (1, 0, ..., 0)
+    tangent     a tangent vector at o is stored as its d space coordinates; its Euclidean norm is the
+                distance of its point to o, called the radius
+    axis        coordinates are always the last axis; everything before it is batch
+Symbols: x, y points (..., d+1); u, v tangent vectors at o (..., d).
+References
+    [1] Nickel and Kiela, Learning Continuous Hierarchies in the Lorentz Model, ICML 2018
+    [2] Law et al., Lorentzian Distance Learning for Hyperbolic Representations, ICML 2019
+    [3] geoopt, https://github.com/geoopt/geoopt
+
+geoopt supplies the manifold, its parameters and its Riemannian optimiser. The maps and distances below are
+closed forms written in terms of tangent vectors, because geoopt 0.5.1 loses precision exactly where ranking
+needs it (near points in float32); the tests hold them against geoopt in float64.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import geoopt
+import torch
+from torch import Tensor
+
+__all__ = [
+    "arcosh1p",
+    "cap_radius",
+    "centroid",
+    "cosh_distance_minus_one",
+    "distance",
+    "exp0",
+    "inner",
+    "log0",
+    "manifold_parameter",
+    "pairwise_square_distance",
+    "radius",
+    "riemannian_adam",
+]
+
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+def radius(v: Tensor) -> Tensor:
+    """Distance of exp0(v) to the origin: (..., d) -> (..., 1)."""
+    norm: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return norm
+
+
+def exp0(v: Tensor) -> Tensor:
+    """Exponential map at the origin, (cosh|v|, sinh|v| v/|v|) [1, eq. 9]: (..., d) -> (..., d+1)."""
+    r = radius(v)
+    return torch.cat((torch.cosh(r), v * _sinhc(r)), dim=-1)
+
+
+def log0(x: Tensor) -> Tensor:
+    """Logarithmic map at the origin, the inverse of exp0: (..., d+1) -> (..., d).
+
+    The radius is arsinh|x_space|, which unlike arcosh(x[0]) keeps full precision near the origin.
+    """
+    space = x[..., 1:]
+    s = torch.linalg.vector_norm(space, dim=-1, keepdim=True)
+    tiny = s < torch.finfo(x.dtype).tiny ** 0.5
+    safe = torch.where(tiny, torch.ones_like(s), s)
+    return space * torch.where(tiny, torch.ones_like(s), torch.asinh(safe) / safe)
+
+
+def inner(x: Tensor, y: Tensor) -> Tensor:
+    """Lorentz inner product of points or ambient vectors: (..., d+1), (..., d+1) -> (...)."""
+    product = x * y
+    return product[..., 1:].sum(-1) - product[..., 0]
+
+
+def cosh_distance_minus_one(u: Tensor, v: Tensor) -> Tensor:
+    """cosh(d(exp0 u, exp0 v)) - 1, elementwise: (..., d), (..., d) -> (...).
+
+    2 sinh^2((r_u - r_v) / 2) + sinh r_u sinh r_v |u^ - v^|^2 / 2 with unit directions u^, v^: a sum of
+    non-negative terms, so nothing cancels and near points keep their order in float32.
+    """
+    r_u, r_v = radius(u), radius(v)
+    u_hat, v_hat = _unit(u, r_u), _unit(v, r_v)
+    radial = 2 * torch.sinh((r_u - r_v) / 2).square().squeeze(-1)
+    angular = (torch.sinh(r_u) * torch.sinh(r_v)).squeeze(-1) * (u_hat - v_hat).square().sum(-1) / 2
+    return radial + angular
+
+
+def arcosh1p(y: Tensor) -> Tensor:
+    """arcosh(1 + y) for y >= 0, without cancellation: (...) -> (...)."""
+    return torch.log1p(y + torch.sqrt(y * (y + 2)))
+
+
+def distance(u: Tensor, v: Tensor) -> Tensor:
+    """Geodesic distance between exp0(u) and exp0(v), elementwise: (..., d), (..., d) -> (...)."""
+    return arcosh1p(cosh_distance_minus_one(u, v))
+
+
+def pairwise_square_distance(u: Tensor, v: Tensor) -> Tensor:
+    """Squared geodesic distances between all pairs, by one matrix product: (m, d), (n, d) -> (m, n).
+
+    For training, where gradients must stay finite: cosh d - 1 is floored at 1e-6 (d of about 1e-3). Serving
+    ranks with `cosh_distance_minus_one` instead.
+    """
+    r_u, r_v = radius(u), radius(v)
+    su, sv = u * _sinhc(r_u), v * _sinhc(r_v)
+    product = torch.cosh(r_u) @ torch.cosh(r_v).mT - su @ sv.mT
+    return arcosh1p((product - 1).clamp_min(1e-6)).square()
+
+
+def cap_radius(v: Tensor, *, limit: float) -> Tensor:
+    """Shrink radii smoothly below `limit`, directions kept: |v| -> limit tanh(|v| / limit)."""
+    r = radius(v)
+    tiny = r < 1e-6
+    safe = torch.where(tiny, torch.ones_like(r), r)
+    return v * torch.where(tiny, torch.ones_like(r), limit * torch.tanh(safe / limit) / safe)
+
+
+def centroid(v: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Lorentz centroid S / sqrt(-<S, S>) of n points, in tangent form [2, theorem 3.3]: (..., n, d) -> (..., d).
+
+    It minimises the weighted sum of cosh d. `weights` is (..., n), non-negative, by default all ones.
+    """
+    points = exp0(v)
+    total = points.sum(-2) if weights is None else (points * weights.unsqueeze(-1)).sum(-2)
+    return log0(total / (-inner(total, total)).clamp_min(torch.finfo(v.dtype).tiny).sqrt().unsqueeze(-1))
+
+
+def manifold_parameter(v: Tensor) -> geoopt.ManifoldParameter:
+    """A trainable point exp0(v) that Riemannian optimisers keep on the manifold: (..., d) -> (..., d+1) float64.
+
+    In float32 geoopt's exponential map turns into NaN after a few hundred steps of Riemannian Adam.
+    """
+    return geoopt.ManifoldParameter(exp0(v.double()), manifold=geoopt.Lorentz(k=1.0))
+
+
+def riemannian_adam(parameters: Parameters, *, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """geoopt's Riemannian Adam [3]; parameters that lie on no manifold take plain Adam steps.
+
+    `stabilize=1` projects back after every step: float32 drifts off the hyperboloid otherwise.
+    """
+    optimiser = geoopt.optim.RiemannianAdam(parameters, lr=lr, weight_decay=weight_decay, stabilize=1)
+    return cast(torch.optim.Optimizer, optimiser)
+
+
+def _sinhc(r: Tensor) -> Tensor:
+    """sinh(r) / r, by its series where the quotient would be 0/0."""
+    tiny = r < 1e-3
+    safe = torch.where(tiny, torch.ones_like(r), r)
+    return torch.where(tiny, 1 + r.square() / 6, torch.sinh(safe) / safe)
+
+
+def _unit(v: Tensor, r: Tensor) -> Tensor:
+    return v / torch.where(r > 0, r, torch.ones_like(r))

@@ -1,0 +1,140 @@
+"""Histories: ragged lists of item indices, newest last, and the vectors they are summed into."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.config import HistoryConfig
+
+__all__ = ["Histories", "history_vectors", "recency_weights", "weighted_means"]
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Compressed sparse rows: row u is items[indptr[u]:indptr[u + 1]], oldest first, newest last.
+
+    Attributes:
+        indptr: (n + 1,) int64.
+        items: (nnz,) int32; may be a memory map.
+    """
+
+    indptr: Int64
+    items: Int32
+
+    def __post_init__(self) -> None:
+        if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.items):
+            raise ValueError("indptr: expected n + 1 offsets from 0 to the number of items")
+
+    @classmethod
+    def of(cls, rows: Sequence[Int32]) -> "Histories":
+        """From one array a user."""
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=indptr[1:])
+        items = np.concatenate(rows) if rows else np.zeros(0, np.int32)
+        return cls(indptr, items.astype(np.int32, copy=False))
+
+    @classmethod
+    def from_pairs(cls, users: Int64, items: Int32, n_users: int) -> "Histories":
+        """From parallel arrays of pairs; the order of the pairs within a user is kept."""
+        order = np.argsort(users, kind="stable")
+        indptr = np.zeros(n_users + 1, np.int64)
+        np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
+        return cls(indptr, items[order].astype(np.int32, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, row: int) -> Int32:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        return self.items[self.indptr[row] : self.indptr[row + 1]]
+
+    @property
+    def lengths(self) -> Int64:
+        """(n,) int64."""
+        return np.diff(self.indptr)
+
+    def take(self, rows: Int64) -> "Histories":
+        """The given rows, in the given order."""
+        lengths = self.lengths[rows]
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        source = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return Histories(indptr, self.items[source])
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> "Histories":
+        """The items marked in `keep` (nnz,), in rows as before."""
+        kept = np.concatenate(([0], np.cumsum(keep)))
+        return Histories(kept[self.indptr], self.items[keep])
+
+    def last(self, n: int) -> "Histories":
+        """Each row cut to its newest n items."""
+        return self if len(self) == 0 or int(self.lengths.max()) <= n else self.select(self.ages() < n)
+
+    def append(self, other: "Histories") -> "Histories":
+        """Each row followed by the same row of another."""
+        if len(other) != len(self):
+            raise ValueError(f"rows: got {len(other)}, expected {len(self)}")
+        owners = np.concatenate((self.owners(), other.owners()))
+        items = np.concatenate((self.items, other.items))
+        return Histories.from_pairs(owners, items, len(self))
+
+    def rows(self) -> list[Int32]:
+        """All rows, as views."""
+        return [self[row] for row in range(len(self))]
+
+    def owners(self) -> Int64:
+        """Row of every item: (nnz,) int64."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def positions(self) -> Int64:
+        """Place of every item in its row, 0 for the oldest: (nnz,) int64."""
+        return np.arange(len(self.items)) - np.repeat(self.indptr[:-1], self.lengths)
+
+    def ages(self) -> Int64:
+        """Age of every item in items: 0 for the newest of its row: (nnz,) int64."""
+        return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
+
+
+def recency_weights(histories: Histories, half_lives: Sequence[float], *, ordered: bool) -> Tensor:
+    """Weights 2^(-age / half-life), normalised to sum to 1 in each row: (h, nnz) float32.
+
+    Where the data has no order (`ordered` false) every item of a row weighs the same at every half-life.
+    """
+    ages = histories.ages() if ordered else np.zeros(len(histories.items), np.int64)
+    rates = np.asarray(half_lives)[:, None]
+    weights = np.exp2(-ages[None, :] / rates)
+    totals = np.stack([np.bincount(histories.owners(), w, len(histories)) for w in weights])
+    normalised = weights / np.repeat(totals, histories.lengths, axis=1)
+    return torch.from_numpy(normalised.astype(np.float32))
+
+
+def weighted_means(histories: Histories, vectors: Tensor, weights: Tensor) -> Tensor:
+    """Sums of the rows' item vectors under each set of weights; an empty row gives zeros.
+
+    Shapes: vectors (n_items, d), weights (h, nnz) -> (b, h, d).
+    """
+    items = torch.from_numpy(histories.items.astype(np.int64)).to(vectors.device)
+    offsets = torch.from_numpy(histories.indptr).to(vectors.device)
+    means = [
+        torch.nn.functional.embedding_bag(
+            items, vectors, offsets, mode="sum", per_sample_weights=w.to(vectors), include_last_offset=True
+        )
+        for w in weights
+    ]
+    return torch.stack(means, dim=1)
+
+
+def history_vectors(histories: Histories, messages: Tensor, config: HistoryConfig, *, ordered: bool) -> Tensor:
+    """The diffusion's condition: mean messages of the newest items at every half-life.
+
+    Shapes: messages (m, d) -> (b, h, d). An empty history gives zeros.
+    """
+    newest = histories.last(config.max_length)
+    return weighted_means(newest, messages, recency_weights(newest, config.half_lives, ordered=ordered))
