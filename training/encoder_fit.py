@@ -1,0 +1,108 @@
+"""Stage 1: learn the encoder's embeddings, so that users lie near their items.
+
+Loss softmax: cross-entropy of a user's items under softmax(-d^2 / tau) over the whole catalogue. Loss hinge:
+[d^2(u, i) - d^2(u, j) + m]_+ with one random item j for each i, as published (HGCF, WWW 2021, eq. 10).
+Symbols: b users of a batch, m items, d coordinates.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.encoder import Encoding, GraphEncoder, Propagation
+from model.geometry import cap_radius, pairwise_square_distance, riemannian_adam
+from model.history import Histories, recency_weights, weighted_means
+from training.config import TrainConfig
+from training.evaluate import ScoreRanker, measure
+from training.loop import State, plain_tensors
+from training.splits import Split
+
+__all__ = ["EncoderStage"]
+
+
+class EncoderStage:
+    """The encoder under training; see `training.loop.Stage`.
+
+    Args:
+        split: the data.
+        config: settings; `encoder` and `encoder_fit` matter here.
+        seed: of all randomness.
+        device: where to compute.
+        valid: held-out items to score by, rows as in `split.valid`.
+    """
+
+    name = "encoder"
+
+    def __init__(self, split: Split, config: TrainConfig, *, seed: int, device: torch.device, valid: Histories) -> None:
+        self.split, self.config, self.seed, self.device, self.valid = split, config.encoder_fit, seed, device, valid
+        generator = torch.Generator().manual_seed(seed)
+        self.encoder = GraphEncoder(len(split.users), len(split.items), config.encoder, generator=generator)
+        self.encoder.to(device)
+        self.propagate = Propagation(split.train, len(split.items), device)
+        self.optimiser = riemannian_adam(self.encoder.parameters(), lr=self.config.learning_rate)
+
+    def epoch(self, number: int) -> float:
+        generator = np.random.default_rng([self.seed, 1, number])
+        users = generator.permutation(np.flatnonzero(self.split.train.lengths))
+        losses = []
+        for start in range(0, len(users), self.config.batch_users):
+            batch = users[start : start + self.config.batch_users]
+            loss = self._loss(self.encoder(self.propagate), batch, generator)
+            self.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
+
+    @torch.no_grad()
+    def encoding(self) -> Encoding:
+        """The encoder's present output."""
+        encoding: Encoding = self.encoder(self.propagate)
+        return encoding
+
+    def score(self) -> float:
+        ranker = ScoreRanker(_Means(self.encoding(), self.encoder.config.max_radius))
+        return measure(ranker, self.split.train, self.split.train, self.valid)["ndcg@20"]
+
+    def weights(self) -> State:
+        return plain_tensors(self.encoder.state_dict())
+
+    def load_weights(self, weights: State) -> None:
+        self.encoder.load_state_dict(weights)
+
+    def optimiser_state(self) -> State:
+        return plain_tensors(self.optimiser.state_dict())
+
+    def load_optimiser_state(self, state: State) -> None:
+        self.optimiser.load_state_dict(state)
+
+    def _loss(self, encoding: Encoding, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
+        positives = self.split.train.take(users)
+        rows = torch.from_numpy(positives.owners()).to(self.device)
+        items = torch.from_numpy(positives.items.astype(np.int64)).to(self.device)
+        u = encoding.users[torch.from_numpy(users).to(self.device)]
+        squares = pairwise_square_distance(u, encoding.items)
+        if self.config.loss == "softmax":
+            fit = -torch.log_softmax(-squares / self.config.tau, dim=-1)[rows, items].mean()
+        else:
+            others = torch.from_numpy(generator.integers(0, len(self.split.items), len(items))).to(self.device)
+            fit = (squares[rows, items] - squares[rows, others] + self.config.margin).relu().mean()
+        penalty = u.square().sum(-1).mean() + encoding.items.square().sum(-1).mean()
+        return fit + self.config.norm_penalty * penalty
+
+
+class _Means:
+    """Scores users by the mean message of their history, the way people outside the training set are seen."""
+
+    def __init__(self, encoding: Encoding, max_radius: float) -> None:
+        self.encoding = encoding
+        self.max_radius = max_radius
+
+    @torch.no_grad()
+    def score(self, histories: Histories) -> npt.NDArray[np.float32]:
+        weights = recency_weights(histories, (1.0,), ordered=False)
+        means = weighted_means(histories, self.encoding.messages, weights).squeeze(1)
+        squares = pairwise_square_distance(cap_radius(means, limit=self.max_radius), self.encoding.items)
+        scores: npt.NDArray[np.float32] = -squares.cpu().numpy()
+        return scores

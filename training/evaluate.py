@@ -1,0 +1,94 @@
+"""Measure anything that ranks: one protocol for the model and for its baselines."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from model.history import Histories
+from model.recommender import Recommender
+from training.metrics import summary
+
+__all__ = ["Ranker", "RecommenderRanker", "ScoreRanker", "Scorer", "evaluate", "measure", "top_k"]
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+BATCH = 1024
+
+
+class Ranker(Protocol):
+    """Whatever answers a batch of histories with ranked lists."""
+
+    def rank(self, histories: Histories, masked: Histories, k: int) -> Int32:
+        """The k best items of each row without its masked ones: (b, k) int32, -1 where candidates run out."""
+        ...
+
+
+class Scorer(Protocol):
+    """Whatever scores all items for a batch of histories."""
+
+    def score(self, histories: Histories) -> Float32:
+        """(b, m) float32, higher is better."""
+        ...
+
+
+class ScoreRanker:
+    """Ranks by a scorer's dense scores."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    def rank(self, histories: Histories, masked: Histories, k: int) -> Int32:
+        return top_k(self.scorer.score(histories), masked, k)
+
+
+class RecommenderRanker:
+    """Ranks with the very function that serves: what is measured is what users get."""
+
+    def __init__(self, recommender: Recommender, *, steps: int | None = None) -> None:
+        self.recommender = recommender
+        self.steps = steps
+
+    def rank(self, histories: Histories, masked: Histories, k: int) -> Int32:
+        ranked = np.full((len(histories), k), -1, np.int32)
+        hits = self.recommender.recommend(histories, k, masked.rows(), steps=self.steps)
+        for row, found in enumerate(hits):
+            ranked[row, : len(found.items)] = found.items
+        return ranked
+
+
+def evaluate(ranker: Ranker, query: Histories, masked: Histories, truth: Histories, *, k: int = 20) -> Int32:
+    """Ranked lists of all users that have a truth, the others' rows -1: (n, k) int32; see `metrics.summary`."""
+    ranked = np.full((len(truth), k), -1, np.int32)
+    for users in _batches(np.flatnonzero(truth.lengths)):
+        ranked[users] = ranker.rank(query.take(users), masked.take(users), k)
+    return ranked
+
+
+def measure(ranker: Ranker, query: Histories, masked: Histories, truth: Histories) -> dict[str, float]:
+    """recall and NDCG at 10 and 20."""
+    return summary(evaluate(ranker, query, masked, truth), truth)
+
+
+def top_k(scores: Float32, masked: Histories, k: int) -> Int32:
+    """The k best of (b, m) scores without the masked items, ties by index: (b, k) int32, -1 beyond the candidates.
+
+    `scores` is overwritten at the masked places.
+    """
+    scores[masked.owners(), masked.items] = -np.inf
+    k_here = min(k, scores.shape[1])
+    best = np.sort(np.argpartition(-scores, k_here - 1, axis=1)[:, :k_here], axis=1)
+    kept = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-kept, axis=1, kind="stable")
+    ranked = np.full((len(scores), k), -1, np.int32)
+    ranked[:, :k_here] = np.where(
+        np.isneginf(np.take_along_axis(kept, order, axis=1)), -1, np.take_along_axis(best, order, axis=1)
+    )
+    return ranked
+
+
+def _batches(users: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    for start in range(0, len(users), BATCH):
+        yield users[start : start + BATCH]

@@ -1,0 +1,81 @@
+"""From a trained model to a published artifact: calibration of the over-fetch, the probe, the files."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from model.artifact import Catalogue, ItemMetadata, Manifest, Probe, TrainedModel, write_artifact
+from model.diffusion import UserDiffusion
+from model.encoder import Encoding
+from model.history import Histories
+from model.recommender import Recommender
+from model.retrieval import ExactIndex, required_overfetch
+from model.store import ModelStore
+from training.splits import Split
+
+__all__ = ["build_model", "make_catalogue", "make_probe", "publish"]
+
+CALIBRATED_K = (10, 20, 50, 100, 200, 500)
+CALIBRATION_USERS = 256
+COVERED = 0.95
+PROBE_USERS = 8
+PROBE_K = 20
+
+
+def build_model(diffusion: UserDiffusion, encoding: Encoding, split: Split) -> TrainedModel:
+    """The trained parts on the CPU, with over-fetch sizes that certify 95 % of held-out users at once.
+
+    The users' histories are those of `split.query`, whose next items are held out.
+    """
+    diffusion = diffusion.cpu().eval()
+    vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (encoding.items, encoding.messages))
+    users = np.flatnonzero(split.query.lengths)
+    chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
+    n_items = len(vectors)
+    exhaustive = ExactIndex(vectors.numpy(), overfetch={n_items: n_items})
+    nobody = np.zeros(0, np.int32)
+    recommender = Recommender(diffusion, messages, exhaustive, nobody, ordered=split.ordered)
+    queries = recommender.user_vectors(split.query.take(chosen), diffusion.config.steps)
+    overfetch = {
+        k: int(np.ceil(np.quantile(required_overfetch(queries, vectors.numpy(), k), COVERED)))
+        for k in CALIBRATED_K
+        if k <= n_items
+    }
+    return TrainedModel(diffusion, vectors, messages, overfetch or {n_items: n_items}, split.ordered)
+
+
+def make_catalogue(split: Split, items: pl.DataFrame) -> Catalogue:
+    """Ids, histories and popularity as served, and the metadata of `items` (columns as in a data set)."""
+    known = pl.DataFrame({"item_id": split.items.ids()}).join(items, on="item_id", how="left", maintain_order="left")
+    metadata = ItemMetadata(
+        titles=known["title"].to_list(),
+        years=known["year"].to_list(),
+        categories=[categories or [] for categories in known["categories"].to_list()],
+    )
+    counts = np.bincount(split.served.items, minlength=len(split.items)).astype(np.int64)
+    return Catalogue(split.users, split.items, split.served, counts, metadata)
+
+
+def make_probe(recommender: Recommender, histories: Histories) -> Probe:
+    """The answers for a few histories, of many lengths."""
+    by_length = np.argsort(histories.lengths, kind="stable")
+    by_length = by_length[histories.lengths[by_length] > 0]
+    chosen = by_length[np.linspace(0, len(by_length) - 1, min(PROBE_USERS, len(by_length))).astype(np.int64)]
+    rows = histories.take(chosen)
+    hits = recommender.recommend(rows, PROBE_K, [np.zeros(0, np.int32)] * len(rows))
+    return Probe(
+        histories=[row.tolist() for row in rows.rows()],
+        items=[h.items.tolist() for h in hits],
+        distances=[h.distances.tolist() for h in hits],
+    )
+
+
+def publish(store: ModelStore, model: TrainedModel, catalogue: Catalogue, about: dict[str, Any]) -> Manifest:
+    """Write and publish; `about` as in `model.artifact.write_artifact`."""
+    with torch.inference_mode():
+        probe = make_probe(model.recommender(catalogue.counts), catalogue.histories)
+    with store.staging() as directory:
+        write_artifact(directory, model, catalogue, probe, about)
+        return store.publish(directory)

@@ -1,0 +1,51 @@
+"""Training samples for stage 2: each history cut at a random point into past and future."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.history import Histories
+
+__all__ = ["Cuts", "draw_cuts"]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """One cut of every history; rows correspond.
+
+    Attributes:
+        past: everything before the cut; its items are not to be predicted.
+        kept: the past with some items dropped, what the model gets to see.
+        future: the items after the cut that are to be predicted.
+    """
+
+    past: Histories
+    kept: Histories
+    future: Histories
+
+
+def draw_cuts(
+    histories: Histories, generator: np.random.Generator, *, ordered: bool, horizon: int, dropout: float
+) -> Cuts:
+    """Cut every history of at least two items, the others give empty rows.
+
+    Args:
+        histories: rows to cut; without an order they are shuffled first and all that follows the cut is future.
+        generator: source of the cuts, of the shuffling and of the dropping.
+        ordered: whether rows are in time order.
+        horizon: length of the future in an ordered row.
+        dropout: a row loses each item of its past with a probability drawn from 0 to this.
+    """
+    if not ordered:
+        shuffled = np.lexsort((generator.random(len(histories.items)), histories.owners()))
+        histories = Histories(histories.indptr, histories.items[shuffled])
+    lengths, owners, places = histories.lengths, histories.owners(), histories.positions()
+    # at least one item on either side
+    cuts = np.where(lengths > 1, generator.integers(1, np.maximum(lengths, 2)), 0)[owners]
+    usable = (lengths > 1)[owners]
+    past = usable & (places < cuts)
+    future = usable & (places >= cuts) & ((places < cuts + horizon) | (not ordered))
+    rate = generator.random(len(histories)) * dropout
+    # the newest item of the past always stays, so that no past is emptied
+    kept = past & ((generator.random(len(owners)) >= rate[owners]) | (places == cuts - 1))
+    return Cuts(histories.select(past), histories.select(kept), histories.select(future))

@@ -1,0 +1,203 @@
+"""One training run: split, encoder, diffusion, comparison with baselines, published artifact."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
+from model.history import Histories
+from model.store import ModelStore
+from training.baselines import Popularity, tuned_ease
+from training.config import TrainConfig
+from training.data.datasets import Dataset
+from training.diffusion_fit import DiffusionStage
+from training.encoder_fit import EncoderStage
+from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, measure
+from training.export import build_model, make_catalogue, publish
+from training.loop import Epoch, Stage, State, load_checkpoint, run_stage, save_checkpoint
+from training.splits import Split, make_split
+
+__all__ = ["Observer", "Result", "TrainingRun"]
+
+SCORED_USERS = 4096
+EASE_MAX_ITEMS = 20_000
+CHECKPOINT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told about progress; the trainer itself prints nothing.
+
+    Attributes:
+        stage: a part of the run begins: its name and its epochs, 0 where it has none.
+        epoch: an epoch is over.
+    """
+
+    stage: Callable[[str, int], None]
+    epoch: Callable[[Epoch], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run ends with.
+
+    Attributes:
+        manifest: of the published artifact.
+        path: its directory.
+    """
+
+    manifest: Manifest
+    path: Path
+
+
+class TrainingRun:
+    """A run with given data, settings and seed; its checkpoint is found again by the same three.
+
+    Args:
+        dataset: the data.
+        config: the settings.
+        preset: name of the preset the settings started from.
+        seed: of all randomness, the split's included.
+        models: directory of the model store.
+        observer: who is told about progress.
+    """
+
+    def __init__(
+        self, dataset: Dataset, config: TrainConfig, *, preset: str, seed: int, models: Path, observer: Observer
+    ) -> None:
+        self.dataset, self.config, self.preset, self.seed, self.observer = dataset, config, preset, seed, observer
+        self.store = ModelStore(models)
+        identity = json.dumps([dataset.info.fingerprint, config.model_dump(mode="json"), preset, seed])
+        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self.checkpoint = models / ".checkpoints" / f"{name}.pt"
+
+    def interrupted(self) -> bool:
+        """Whether an unfinished run with the same data, settings and seed is there to be resumed."""
+        return self.checkpoint.exists()
+
+    def run(self, *, resume: bool) -> Result:
+        """Train and publish.
+
+        Args:
+            resume: continue an interrupted run, if there is one; the result is the one it would have had.
+
+        Raises:
+            HdrmError: the data cannot be split, the loss diverges, or the checkpoint is unreadable.
+        """
+        started = time.monotonic()
+        states = (load_checkpoint(self.checkpoint) if resume else None) or {}
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        split = make_split(self.dataset, self.config.split, seed=self.seed)
+        valid = _sample(split.valid, SCORED_USERS, self.seed)
+        encoder = EncoderStage(split, self.config, seed=self.seed, device=device, valid=valid)
+        self._fit(encoder, self.config.encoder_fit.epochs, self.config.encoder_fit.patience, states)
+        encoding = encoder.encoding()
+        diffusion = DiffusionStage(split, self.config, encoding, seed=self.seed, device=device, valid=valid)
+        self._fit(diffusion, self.config.diffusion_fit.epochs, self.config.diffusion_fit.patience, states)
+        model = build_model(diffusion.diffusion, encoding, split)
+        metrics = self._compare(model, split)
+        about = self._about(split, model, metrics, states, device, time.monotonic() - started)
+        catalogue = make_catalogue(split, self.dataset.items)
+        manifest = publish(self.store, model, catalogue, about)
+        self.checkpoint.unlink(missing_ok=True)
+        return Result(manifest, self.store.path(manifest.version))
+
+    def _fit(self, stage: Stage, epochs: int, patience: int, states: State) -> None:
+        """Run a stage; `states` holds the stages' states by name, and gets this one's."""
+        self.observer.stage(stage.name, epochs)
+        saved = time.monotonic()
+
+        def keep(state: Callable[[], State]) -> None:
+            nonlocal saved
+            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                save_checkpoint(self.checkpoint, states | {stage.name: state()})
+                saved = time.monotonic()
+
+        states[stage.name] = run_stage(
+            stage,
+            epochs=epochs,
+            patience=patience,
+            state=states.get(stage.name),
+            on_epoch=self.observer.epoch,
+            on_state=keep,
+        )
+
+    def _compare(self, model: TrainedModel, split: Split) -> list[MetricsRow]:
+        """The model and its baselines on the test part."""
+        self.observer.stage("evaluation", 0)
+        n_items = len(split.items)
+        counts = np.bincount(split.train.items, minlength=n_items)
+        recommender = model.recommender(counts)
+        rankers: dict[str, Ranker] = {"popularity": ScoreRanker(Popularity(split.train, n_items))}
+        if n_items <= EASE_MAX_ITEMS:
+            ease = tuned_ease(split.train, split.valid, n_items)
+            rankers[f"EASE, lambda {ease.regularisation:g}"] = ScoreRanker(ease)
+        rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
+        rankers[f"HDRM, {self.preset} ({self.config.steps} steps)"] = RecommenderRanker(recommender)
+        masked = split.masked
+        return [
+            MetricsRow(model=name, values=measure(ranker, split.query, masked, split.test))
+            for name, ranker in rankers.items()
+        ]
+
+    def _about(
+        self,
+        split: Split,
+        model: TrainedModel,
+        metrics: list[MetricsRow],
+        states: State,
+        device: torch.device,
+        seconds: float,
+    ) -> dict[str, Any]:
+        info = self.dataset.info
+        return {
+            "preset": self.preset,
+            "training": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+            "data": DataInfo(
+                name=info.name,
+                source=info.source,
+                terms=info.terms,
+                fingerprint=info.fingerprint,
+                users=len(split.users),
+                items=len(split.items),
+                interactions=len(split.train.items),
+                ordered=split.ordered,
+            ),
+            "protocol": split.protocol,
+            "metrics": metrics,
+            "diagnostics": {
+                "gate": model.diffusion.gate.item(),
+                "encoder_best_epoch": float(states["encoder"]["best_epoch"]),
+                "diffusion_best_epoch": float(states["diffusion"]["best_epoch"]),
+                "encoder_valid_ndcg@20": float(states["encoder"]["best"]),
+                "diffusion_valid_ndcg@20": float(states["diffusion"]["best"]),
+                "max_radius": float(torch.linalg.vector_norm(model.vectors, dim=-1).max()),
+            },
+            "run": RunInfo(
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(seconds, 1),
+                software={"hdrm": version("hdrm"), "torch": torch.__version__, "python": platform.python_version()},
+                device=str(device),
+            ),
+        }
+
+
+def _sample(histories: Histories, n: int, seed: int) -> Histories:
+    """The rows of at most n users that have one, the other rows emptied."""
+    users = np.flatnonzero(histories.lengths)
+    if len(users) <= n:
+        return histories
+    chosen = np.zeros(len(histories), bool)
+    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
+    return histories.select(chosen[histories.owners()])
