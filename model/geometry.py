@@ -33,6 +33,7 @@ __all__ = [
     "distance",
     "exp0",
     "inner",
+    "load_riemannian_adam",
     "log0",
     "manifold_parameter",
     "pairwise_square_distance",
@@ -141,6 +142,17 @@ def riemannian_adam(parameters: Parameters, *, lr: float, weight_decay: float = 
     """
     optimiser = geoopt.optim.RiemannianAdam(parameters, lr=lr, weight_decay=weight_decay, stabilize=1)
     return cast(torch.optim.Optimizer, optimiser)
+
+
+def load_riemannian_adam(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Put a state taken with `state_dict` back, exactly.
+
+    torch turns the step count into a float32 tensor when it loads; geoopt counts in Python integers and computes
+    its bias corrections from them, so a continued run would drift from an uninterrupted one.
+    """
+    optimiser.load_state_dict(state)
+    for moments in optimiser.state.values():
+        moments["step"] = int(moments["step"])
 
 
 def _sinhc(r: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def weighted_means(histories: Histories, vectors: Tensor, weights: Tensor) -> Te
     Shapes: vectors (n_items, d), weights (h, nnz) -> (b, h, d).
     """
     items = torch.from_numpy(histories.items.astype(np.int64)).to(vectors.device)
-    offsets = torch.from_numpy(histories.indptr).to(vectors.device)
+    offsets = torch.from_numpy(histories.indptr.copy()).to(vectors.device)  # it may be a read-only memory map
     means = [
         torch.nn.functional.embedding_bag(
             items, vectors, offsets, mode="sum", per_sample_weights=w.to(vectors), include_last_offset=True

@@ -97,7 +97,8 @@ class DiffusionStage:
         return plain_tensors(self.optimiser.state_dict())
 
     def load_optimiser_state(self, state: State) -> None:
-        self.optimiser.load_state_dict(state)
+        # torch would go on to change the given tensors in place
+        self.optimiser.load_state_dict(plain_tensors(state))
 
     def _loss(self, cuts: Cuts) -> Tensor:
         b = len(cuts.past)

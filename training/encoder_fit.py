@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.encoder import Encoding, GraphEncoder, Propagation
-from model.geometry import cap_radius, pairwise_square_distance, riemannian_adam
+from model.geometry import cap_radius, load_riemannian_adam, pairwise_square_distance, riemannian_adam
 from model.history import Histories, recency_weights, weighted_means
 from training.config import TrainConfig
 from training.evaluate import ScoreRanker, measure
@@ -75,7 +75,8 @@ class EncoderStage:
         return plain_tensors(self.optimiser.state_dict())
 
     def load_optimiser_state(self, state: State) -> None:
-        self.optimiser.load_state_dict(state)
+        # torch would go on to change the given tensors in place
+        load_riemannian_adam(self.optimiser, plain_tensors(state))
 
     def _loss(self, encoding: Encoding, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
         positives = self.split.train.take(users)

@@ -1,0 +1,210 @@
+"""What is published is whole, is noticed when it is altered, and computes what it computed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.artifact import (
+    MANIFEST,
+    Artifact,
+    Catalogue,
+    DataInfo,
+    ItemMetadata,
+    Manifest,
+    Probe,
+    RunInfo,
+    TrainedModel,
+    load_artifact,
+    read_manifest,
+    run_probe,
+    verify_artifact,
+    write_artifact,
+)
+from model.config import DenoiserConfig, EncoderConfig, ModelConfig
+from model.diffusion import UserDiffusion
+from model.errors import ArtifactError
+from model.history import Histories
+from model.store import ModelStore
+from model.vocabulary import Vocabulary
+
+USERS, ITEMS, DIM = 4, 30, 6
+
+
+def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00") -> Manifest:
+    """A small random model; `created_at` belongs to the circumstances, the rest to the content."""
+    generator = torch.Generator().manual_seed(seed)
+    config = ModelConfig(encoder=EncoderConfig(dim=DIM), denoiser=DenoiserConfig(hidden=8))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        diffusion = UserDiffusion(config, mu=torch.zeros(DIM), sigma=torch.ones(DIM))
+        torch.nn.init.normal_(diffusion.denoiser.head.weight)
+    vectors, messages = (torch.randn(ITEMS, DIM, generator=generator) for _ in range(2))
+    model = TrainedModel(diffusion, vectors, messages, {5: 10}, ordered=True)
+    histories = Histories.of([np.arange(u, u + 3, dtype=np.int32) for u in range(USERS)])
+    counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
+    catalogue = Catalogue(
+        Vocabulary.of([f"u{u}" for u in range(USERS)]),
+        Vocabulary.of([f"i{i:02}" for i in range(ITEMS)]),
+        histories,
+        counts,
+        ItemMetadata(titles=["Amélie", *[None] * 29], years=[2001, *[None] * 29], categories=[["a"], *[[]] * 29]),
+    )
+    hits = model.recommender(counts).recommend(histories, 5, [np.zeros(0, np.int32)] * USERS)
+    probe = Probe(
+        histories=[row.tolist() for row in histories.rows()],
+        items=[h.items.tolist() for h in hits],
+        distances=[h.distances.tolist() for h in hits],
+    )
+    about = {
+        "preset": "test",
+        "training": {"x": 1},
+        "seed": seed,
+        "data": DataInfo(
+            name="d", source="s", terms=None, fingerprint="f", users=4, items=30, interactions=12, ordered=True
+        ),
+        "protocol": "p",
+        "metrics": [],
+        "diagnostics": {},
+        "run": RunInfo(created_at=created_at, seconds=1.5, software={}, device="cpu"),
+    }
+    store = ModelStore(root)
+    with store.staging() as staged:
+        write_artifact(staged, model, catalogue, probe, about)
+        return store.publish(staged)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("store")
+    return root / publish(root).version
+
+
+@pytest.fixture
+def copy(published: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(published, tmp_path / published.name))
+
+
+def test_what_was_written_is_read_back(published: Path) -> None:
+    artifact = load_artifact(published)
+    assert artifact.manifest == read_manifest(published)
+    assert artifact.catalogue.users.ids() == ["u0", "u1", "u2", "u3"]
+    assert artifact.catalogue.histories[2].tolist() == [2, 3, 4]
+    assert artifact.catalogue.metadata.titles[0] == "Amélie"
+    assert artifact.recommender.ordered
+    assert artifact.recommender.index.overfetch == {5: 10}
+    assert verify_artifact(published) == []
+
+
+def test_user_arrays_are_memory_mapped(published: Path) -> None:
+    assert isinstance(load_artifact(published).catalogue.histories.items, np.memmap)
+
+
+def test_no_file_is_a_pickle(published: Path) -> None:
+    for path in published.iterdir():
+        assert path.suffix in {".json", ".npy", ".safetensors"}
+        if path.suffix == ".npy":
+            np.load(path, allow_pickle=False)
+
+
+FILES = [
+    "history.indptr.npy",
+    "history.items.npy",
+    "items.bytes.npy",
+    "items.offsets.npy",
+    "items.safetensors",
+    "manifest.json",
+    "metadata.json",
+    "popularity.npy",
+    "probe.json",
+    "users.bytes.npy",
+    "users.offsets.npy",
+    "weights.safetensors",
+]
+
+
+def test_the_list_of_files_is_complete(published: Path) -> None:
+    assert sorted(path.name for path in published.iterdir()) == FILES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_anywhere_is_found_and_its_file_named(copy: Path, name: str) -> None:
+    path = copy / name
+    content = path.read_bytes()
+    for place in np.linspace(0, len(content) - 1, 24).astype(int):
+        for flip in (0x01, 0xFF):
+            damaged = bytearray(content)
+            damaged[place] ^= flip
+            path.write_bytes(damaged)
+            assert any(name in problem for problem in verify_artifact(copy)), (place, flip)
+            with pytest.raises(ArtifactError, match=name):
+                load_artifact(copy)
+    path.write_bytes(content)
+    assert verify_artifact(copy) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_or_cut_file_is_named(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-1])
+    assert any(name in problem for problem in verify_artifact(copy))
+    (copy / name).unlink()
+    assert any(name in problem for problem in verify_artifact(copy))
+
+
+def test_a_file_too_many_and_a_wrong_directory_name_are_found(copy: Path) -> None:
+    (copy / "extra.npy").write_bytes(b"")
+    assert verify_artifact(copy) == [f"{copy / 'extra.npy'}: not part of the artifact"]
+    (copy / "extra.npy").unlink()
+    renamed = copy.rename(copy.with_name("other"))
+    assert "holds version" in verify_artifact(renamed)[0]
+
+
+def test_another_schema_version_says_what_to_do(copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 99}))
+    with pytest.raises(ArtifactError, match="schema version 99, this program reads 1") as caught:
+        read_manifest(copy)
+    assert caught.value.hint == "train the model again with this version of hdrm"
+
+
+def test_the_version_is_the_content_not_the_circumstances(published: Path, tmp_path: Path) -> None:
+    assert publish(tmp_path, created_at="2031-12-31T00:00:00+00:00").version == published.name
+    assert publish(tmp_path, seed=1).version != published.name
+
+
+def test_the_probe_accepts_the_model_it_was_made_with_and_no_other(published: Path) -> None:
+    artifact = load_artifact(published)
+    run_probe(artifact.recommender, artifact.probe)
+    with torch.no_grad():
+        artifact.recommender.diffusion.denoiser.head.weight.mul_(1.5)
+    with pytest.raises(ArtifactError, match="does not give the answers"):
+        run_probe(artifact.recommender, artifact.probe)
+
+
+def test_the_probe_tolerates_rounding(published: Path) -> None:
+    artifact = load_artifact(published)
+    nudged = artifact.probe.model_copy(
+        update={"distances": [[d + 5e-5 for d in row] for row in artifact.probe.distances]}
+    )
+    run_probe(artifact.recommender, nudged)
+
+
+def test_an_answer_is_the_same_alone_and_in_a_batch(published: Path) -> None:
+    artifact: Artifact = load_artifact(published)
+    histories, nobody = artifact.catalogue.histories, np.zeros(0, np.int32)
+    together = artifact.recommender.recommend(histories, 5, [nobody] * USERS)
+    for user in range(USERS):
+        alone = artifact.recommender.recommend(histories.take(np.array([user])), 5, [nobody])[0]
+        assert alone.items.tolist() == together[user].items.tolist()
+        np.testing.assert_allclose(alone.distances, together[user].distances, rtol=1e-5)
+
+
+def test_popular_items_come_in_order_without_the_excluded(published: Path) -> None:
+    recommender = load_artifact(published).recommender
+    # counts: items 2 and 3 have three, 1 and 4 two, 0 and 5 one
+    assert recommender.most_popular(4, np.array([3], np.int32)).tolist() == [2, 1, 4, 0]

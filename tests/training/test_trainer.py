@@ -1,0 +1,173 @@
+"""Runs from data to a published artifact: they learn, repeat themselves, and survive an interruption."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.artifact import MANIFEST, load_artifact, run_probe
+from model.errors import HdrmError
+from model.geometry import inner
+from model.history import Histories
+from model.store import ModelStore
+from tests.conftest import QUICK, planted
+from training.config import load_config
+from training.data.datasets import Dataset
+from training.diffusion_fit import DiffusionStage
+from training.encoder_fit import EncoderStage
+from training.loop import Epoch
+from training.splits import make_split
+from training.trainer import Observer, Result, TrainingRun
+
+SILENT = Observer(lambda _name, _epochs: None, lambda _epoch: None)
+
+
+class Interrupted(Exception):
+    """Stands for the signal that ends a process."""
+
+
+def training_run(
+    dataset: Dataset, models: Path, *changes: str, seed: int = 0, observer: Observer = SILENT
+) -> TrainingRun:
+    config = load_config("default", [*QUICK, *changes])
+    return TrainingRun(dataset, config, preset="default", seed=seed, models=models, observer=observer)
+
+
+def digests(path: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in path.iterdir() if p.name != MANIFEST}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Result:
+    return training_run(dataset, tmp_path_factory.mktemp("models")).run(resume=False)
+
+
+def test_the_model_learns_what_was_planted(result: Result) -> None:
+    values = {row.model.split(",")[0]: row.values for row in result.manifest.metrics}
+    assert values["HDRM"]["recall@20"] > 1.3 * values["popularity"]["recall@20"]
+    assert set(values) == {"popularity", "EASE", "HDRM"}
+    assert len(result.manifest.metrics) == 4
+
+
+def test_the_artifact_loads_and_reproduces_its_probe(result: Result) -> None:
+    artifact = load_artifact(result.path)
+    run_probe(artifact.recommender, artifact.probe)
+    assert artifact.catalogue.metadata.titles[0] is None  # "i0" has none
+    assert artifact.catalogue.metadata.titles[1] == "Item 1"
+    served = artifact.catalogue.histories
+    assert int(served.lengths.sum()) == int(artifact.catalogue.counts.sum())
+    assert ModelStore(result.path.parent).current() == result.manifest.version
+
+
+def test_the_same_seed_gives_the_same_artifact_and_another_seed_another(
+    result: Result, dataset: Dataset, tmp_path: Path
+) -> None:
+    again = training_run(dataset, tmp_path).run(resume=False)
+    assert again.manifest.version == result.manifest.version
+    assert digests(again.path) == digests(result.path)
+    other = training_run(dataset, tmp_path, seed=1).run(resume=False)
+    assert other.manifest.version != result.manifest.version
+
+
+@pytest.mark.parametrize(("stage", "number"), [("encoder", 5), ("diffusion", 2)])
+def test_an_interrupted_run_resumes_to_the_same_artifact(
+    result: Result,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    number: int,
+) -> None:
+    monkeypatch.setattr("training.trainer.CHECKPOINT_SECONDS", 0.0)
+    epochs: list[tuple[str, int]] = []
+
+    def epoch(done: Epoch) -> None:
+        epochs.append((done.stage, done.number))
+        if (done.stage, done.number) == (stage, number):
+            raise Interrupted
+
+    first = training_run(dataset, tmp_path, observer=Observer(lambda _name, _epochs: None, epoch))
+    with pytest.raises(Interrupted):
+        first.run(resume=False)
+    assert ModelStore(tmp_path).current() is None
+    assert first.interrupted()
+    seen = len(epochs)
+    second = training_run(
+        dataset, tmp_path, observer=Observer(lambda _name, _epochs: None, lambda e: epochs.append((e.stage, e.number)))
+    )
+    resumed = second.run(resume=True)
+    # the interrupted epoch had not been kept; nothing before it is done again
+    assert epochs[seen] == (stage, number)
+    assert resumed.manifest.version == result.manifest.version
+    assert digests(resumed.path) == digests(result.path)
+    assert not second.interrupted()
+
+
+def test_a_checkpoint_of_other_settings_is_not_picked_up(dataset: Dataset, tmp_path: Path) -> None:
+    checkpoint = training_run(dataset, tmp_path).checkpoint
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"someone else's")
+    assert not training_run(dataset, tmp_path, "encoder.dim=9").interrupted()
+    assert not training_run(dataset, tmp_path, seed=1).interrupted()
+    assert training_run(dataset, tmp_path).interrupted()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["encoder.parametrisation=manifold", "encoder_fit.loss=hinge"],
+        ["noise.kind=isotropic", "noise.angular=false", "noise.radial=false"],
+        ["steps=0"],
+    ],
+)
+def test_every_alternative_trains_and_publishes(dataset: Dataset, tmp_path: Path, changes: list[str]) -> None:
+    result = training_run(dataset, tmp_path, *changes, "encoder_fit.epochs=2", "diffusion_fit.epochs=2").run(
+        resume=False
+    )
+    assert load_artifact(result.path).manifest.version == result.manifest.version
+
+
+def test_data_without_an_order_and_data_with_its_own_parts_train(tmp_path: Path) -> None:
+    unordered = training_run(planted(ordered=False), tmp_path, "diffusion_fit.epochs=2").run(resume=False)
+    assert not unordered.manifest.data.ordered
+    presplit = training_run(planted(presplit=True), tmp_path, "diffusion_fit.epochs=2").run(resume=False)
+    assert "own split" in presplit.manifest.protocol
+    train = make_split(planted(presplit=True), load_config("default").split, seed=0).train
+    served = load_artifact(presplit.path).catalogue.histories
+    assert np.array_equal(served.items, train.items)
+
+
+def test_a_diverging_run_publishes_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    run = training_run(dataset, tmp_path, "encoder_fit.norm_penalty=1e38", "encoder.init_std=1.0")
+    with pytest.raises(HdrmError, match="encoder: the loss is"):
+        run.run(resume=False)
+    assert ModelStore(tmp_path).versions() == []
+
+
+def test_points_stay_on_the_manifold_through_training(dataset: Dataset) -> None:
+    config = load_config("default", [*QUICK, "encoder.parametrisation=manifold"])
+    split = make_split(dataset, config.split, seed=0)
+    stage = EncoderStage(split, config, seed=0, device=torch.device("cpu"), valid=split.valid)
+    before = stage.score()
+    for number in range(1, 16):
+        stage.epoch(number)
+    points = stage.encoder.embedding.detach()
+    torch.testing.assert_close(inner(points, points), -torch.ones(len(points), dtype=points.dtype), rtol=0, atol=1e-6)
+    assert stage.score() > before
+
+
+def test_the_order_of_a_history_matters_exactly_when_the_data_has_one(dataset: Dataset) -> None:
+    for made, matters in ((dataset, True), (planted(ordered=False), False)):
+        config = load_config("default", QUICK)
+        split = make_split(made, config.split, seed=0)
+        cpu = torch.device("cpu")
+        encoding = EncoderStage(split, config, seed=0, device=cpu, valid=split.valid).encoding()
+        stage = DiffusionStage(split, config, encoding, seed=0, device=cpu, valid=split.valid)
+        stage.epoch(1)
+        forward = Histories.of([np.array([1, 2, 3, 4], np.int32)])
+        backward = Histories.of([np.array([4, 3, 2, 1], np.int32)])
+        with torch.no_grad():
+            users = [stage.diffusion(stage._condition(h), 3) for h in (forward, backward)]
+        assert torch.allclose(users[0], users[1], atol=1e-6) is not matters
