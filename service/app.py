@@ -1,0 +1,91 @@
+"""The application: settings in, FastAPI out. The model is loaded when it starts, off the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.answers import Answers
+from service.cache import create_cache
+from service.engine import Engine
+from service.errors import install_handlers
+from service.middleware import BodyLimit, RequestContext
+from service.registry import Loaded, load_current, warm_up
+from service.routes import health, metrics, recommend
+from service.settings import Settings, load_settings
+from service.telemetry import Telemetry
+from service.worker import Worker
+
+__all__ = ["create_app"]
+
+DESCRIPTION = """
+Recommendations from a hyperbolic diffusion model.
+
+Errors are `application/problem+json` documents (RFC 9457) on every route; `code` and `errors[].field` are for
+programs. Every answer carries an `X-Request-ID`, the client's own if it sent one.
+"""
+
+
+def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -> FastAPI:
+    """The service.
+
+    Args:
+        settings: None reads them from the environment.
+        loaded: a model to serve; None loads the store's current one when the application starts, which then
+            refuses to start with ArtifactError or ConfigError if that cannot be served.
+
+    Raises:
+        ConfigError: a setting in the environment is not valid.
+    """
+    settings = load_settings() if settings is None else settings
+    telemetry = Telemetry(settings.metrics_dir)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            worker = Worker(threads=settings.threads, max_pending=settings.max_pending)
+            stack.push_async_callback(asyncio.to_thread, worker.close)
+            cache = create_cache(settings)
+            stack.push_async_callback(cache.close)
+            model = await worker.run(load_current, settings) if loaded is None else loaded
+            await worker.run(warm_up, model)
+            telemetry.serve_model(model.version)
+            app.state.answers = Answers(Engine(model), cache, worker, telemetry)
+            yield
+            app.state.answers = None
+
+    app = FastAPI(
+        title="hdrm",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.answers = None
+    app.state.telemetry = telemetry
+    for module in (recommend, health, metrics):
+        app.include_router(module.router)
+    install_handlers(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext, telemetry=telemetry)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the media type that problems really have."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+        )
+        for path in document["paths"].values():
+            for operation in path.values():
+                for status, response in operation["responses"].items():
+                    if int(status) >= 400 and "application/json" in response["content"]:
+                        response["content"] = {"application/problem+json": response["content"]["application/json"]}
+        app.openapi_schema = document
+    return app.openapi_schema

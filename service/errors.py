@@ -1,0 +1,138 @@
+"""Every error leaves as application/problem+json (RFC 9457): one shape on all routes and statuses.
+
+Neither internals nor what the client sent stand in a document; the name of an unknown field is the exception.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from model.errors import HdrmError, UnavailableError
+from service.schemas import FieldProblem, allowed_values
+
+__all__ = ["Problem", "install_handlers", "internal_error", "problem_response"]
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "1"
+LONGEST_NAME = 100
+MOST_ERRORS = 20
+
+logger = logging.getLogger("hdrm.service")
+
+
+class Problem(HTTPException):
+    """An error answer. An HTTPException, so that it passes through FastAPI wherever it is raised.
+
+    Args:
+        status: HTTP status.
+        code: stable name for programs.
+        detail: one sentence for people.
+        errors: fields that are wrong.
+        headers: further headers, such as Allow; a 503 gets Retry-After by itself.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldProblem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        retry = {"Retry-After": RETRY_AFTER_SECONDS} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        super().__init__(status, detail, {**retry, **(headers or {})})
+        self.code = code
+        self.errors = list(errors)
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    """The document of a problem, for a request."""
+    document = {
+        "type": f"urn:hdrm:problem:{problem.code}",
+        "title": HTTPStatus(problem.status_code).phrase,
+        "status": problem.status_code,
+        "detail": problem.detail,
+        "instance": quote(request.scope["path"], errors="replace"),
+        "code": problem.code,
+        "request_id": getattr(request.state, "request_id", ""),
+        "errors": [error.model_dump(exclude_none=True) for error in problem.errors],
+    }
+    return Response(orjson.dumps(document), problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+def internal_error() -> Problem:
+    """What a client learns of an unexpected failure."""
+    return Problem(500, "internal_error", "The service failed to answer; its log has the cause under the request id.")
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Let the application's errors be answered here."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HdrmError, _expected)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [_field_problem(e) for e in error.errors()[:MOST_ERRORS]]
+    names = ", ".join(dict.fromkeys(e.field for e in errors))
+    return problem_response(request, Problem(422, "invalid_request", f"Not valid: {names}.", errors=errors))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, Problem):
+        return problem_response(request, error)
+    match error.status_code:
+        case 400:  # FastAPI's, for a body it could not read: not UTF-8, nested too deep, a number too long
+            unreadable = FieldProblem(field="body", message="not readable as JSON")
+            problem = Problem(422, "invalid_request", "Not valid: body.", errors=[unreadable])
+        case 404:
+            problem = Problem(404, "not_found", "There is nothing at this path; /docs lists what there is.")
+        case 405:
+            problem = Problem(405, "method_not_allowed", "This path has other methods.", headers=error.headers)
+        case status:
+            problem = Problem(status, f"http_{status}", f"{HTTPStatus(status).phrase}.", headers=error.headers)
+    return problem_response(request, problem)
+
+
+async def _expected(request: Request, error: Exception) -> Response:
+    """A HdrmError's message may name files, so it goes to the log and not to the client."""
+    fields = {"request_id": getattr(request.state, "request_id", "")}
+    logger.error("request failed", exc_info=error, extra={"fields": fields})
+    if isinstance(error, UnavailableError):
+        return problem_response(request, Problem(503, "unavailable", "Something the service needs is not there now."))
+    return problem_response(request, internal_error())
+
+
+def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
+    """From one of pydantic's errors; its location starts with where the value stood, such as "body"."""
+    match error["type"], list(error["loc"]):
+        case "json_invalid", _:
+            return FieldProblem(field="body", message="not valid JSON")
+        case "missing" | "model_attributes_type" | "model_type", ["body"]:
+            return FieldProblem(
+                field="body", message="expected a JSON object, sent with Content-Type: application/json"
+            )
+        case "extra_forbidden", [*_, name]:
+            return FieldProblem(field=_printable(str(name)), message="there is no such field")
+        case "missing", [*_, name]:
+            return FieldProblem(field=str(name), message="this field is required", allowed=allowed_values(str(name)))
+        case _, location:
+            field = _printable(".".join(map(str, location[1:] or location)))
+            return FieldProblem(field=field, message=_printable(error["msg"]), allowed=allowed_values(field))
+
+
+def _printable(text: str) -> str:
+    """Text that JSON can carry: lone surrogates replaced, cut to a length."""
+    return text.encode("utf-8", "replace").decode()[:LONGEST_NAME]

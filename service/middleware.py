@@ -1,0 +1,116 @@
+"""Around every request: its id, its time, its line in the log, the bound of its body, the last resort for errors."""
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Problem, internal_error, problem_response
+from service.telemetry import Telemetry
+
+__all__ = ["BodyLimit", "RequestContext"]
+
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+PROBES = {"/livez", "/readyz", "/metrics"}
+CLIENT_CLOSED_REQUEST = 499
+
+access = logging.getLogger("hdrm.access")
+logger = logging.getLogger("hdrm.service")
+
+
+class RequestContext:
+    """The outermost layer: X-Request-ID in and out, latency metric, access log, 500 for what nothing else caught.
+
+    Args:
+        app: what is inside.
+        telemetry: gets the latency.
+    """
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self.app = app
+        self.telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; the log line has neither body nor ids of users, and the path as its route's template."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+            if status is not None:  # too late for an error answer: let the server close the connection
+                raise
+            await problem_response(Request(scope), internal_error())(scope, receive, send_with_id)
+        finally:
+            self._report(scope, CLIENT_CLOSED_REQUEST if status is None else status, time.perf_counter() - started)
+
+    def _report(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self.telemetry.requests.labels(method, route, str(status)).observe(seconds)
+        level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
+        if access.isEnabledFor(level):
+            fields = {
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 3),
+                "request_id": scope["state"]["request_id"],
+            }
+            access.log(level, "request", extra={"fields": fields})
+
+
+class BodyLimit:
+    """Refuses longer bodies with 413, by their announced length or as they arrive.
+
+    Args:
+        app: what is inside.
+        max_bytes: longest body that is read.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > self.max_bytes:
+            await problem_response(Request(scope), self._problem())(scope, receive, send)
+            return
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise self._problem()
+            return message
+
+        await self.app(scope, bounded, send)
+
+    def _problem(self) -> Problem:
+        return Problem(413, "body_too_long", f"The body is longer than {self.max_bytes} bytes.")

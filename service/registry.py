@@ -1,0 +1,59 @@
+"""The model being served: found, verified, probed and warmed up before any request."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.artifact import Artifact, load_artifact, run_probe
+from model.errors import ConfigError
+from model.history import Histories
+from model.store import ModelStore
+from service.settings import Settings
+
+__all__ = ["Loaded", "load_current", "warm_up"]
+
+WARM_UP_LENGTHS = (10, 500)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to serve.
+
+    Attributes:
+        artifact: the model and what it knows.
+        steps: reverse steps of every request, 0 to the length of its forward process.
+    """
+
+    artifact: Artifact
+    steps: int
+
+    @property
+    def version(self) -> str:
+        return self.artifact.manifest.version
+
+
+def load_current(settings: Settings) -> Loaded:
+    """The store's current model, its checksums and its probe verified.
+
+    Raises:
+        ArtifactError: there is none, it is damaged, or it computes something else here than where it was trained.
+        ConfigError: more steps are set than the model's forward process has.
+    """
+    artifact = load_artifact(ModelStore(settings.models).path())
+    config = artifact.manifest.model
+    steps = config.steps if settings.steps is None else settings.steps
+    if steps > config.noise.timesteps:
+        raise ConfigError(
+            f"HDRM_STEPS: got {steps}, allowed: 0 to {config.noise.timesteps} (the forward process of model "
+            f"{artifact.manifest.version})"
+        )
+    run_probe(artifact.recommender, artifact.probe)
+    return Loaded(artifact, steps)
+
+
+def warm_up(loaded: Loaded) -> None:
+    """Answer for one user, so that no request pays for first calls."""
+    histories = Histories.of([loaded.artifact.recommender.popular[:3]])
+    nothing = [np.zeros(0, np.int32)]
+    for k in WARM_UP_LENGTHS:
+        loaded.artifact.recommender.recommend(histories, k, nothing, steps=loaded.steps)

@@ -1,0 +1,30 @@
+"""Probes: /livez (the process answers) and /readyz (it has a model)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from service.answers import Answers
+from service.routes.state import problems, running
+from service.schemas import CacheState, Health, Readiness
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/livez")
+async def livez() -> Health:
+    """The process is up and its event loop turns."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses=problems({503: "No model is loaded."}))
+async def readyz(answers: Annotated[Answers, Depends(running)]) -> Readiness:
+    """The model is loaded and has passed its probe. A cache out of reach does not make the service unready."""
+    await answers.cache.get("hdrm:readyz")  # so that the state below is of now, also without other requests
+    return Readiness(
+        status="ready",
+        model_version=answers.engine.loaded.version,
+        cache=CacheState(backend=answers.cache.backend, state="degraded" if answers.cache.degraded else "ok"),
+    )

@@ -1,0 +1,78 @@
+"""Settings of the service, from HDRM_* environment variables: the only file that reads the environment."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.errors import ConfigError
+
+__all__ = ["PREFIX", "Settings", "load_settings"]
+
+PREFIX = "HDRM_"
+
+
+class Settings(BaseSettings):
+    """Everything about the service that can be set; an empty variable counts as not set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    models: Path = Field(Path("models"), description="model store: the folder that published models are in")
+    steps: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        None,
+        description="reverse diffusion steps of each request; not set takes the model's own, 0 leaves the "
+        'diffusion out and marks every answer as degraded: ["diffusion"]',
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis for the answer cache: redis://, rediss:// or unix://; not set keeps answers in the "
+        "process. It may hold a password and is never logged",
+    )
+    redis_timeout_seconds: float = Field(
+        0.1, ge=0.005, le=5, description="longest time one Redis operation may take, connecting and DNS included"
+    )
+    cache_ttl_seconds: int = Field(300, ge=1, le=2_592_000, description="how long an answer is kept")
+    cache_max_bytes: int = Field(
+        64 * 2**20, ge=0, le=2**40, description="bound of the in-process cache; 0 turns it off. Redis has its own"
+    )
+    threads: int = Field(1, ge=1, le=256, description="threads of torch and FAISS in each worker process")
+    max_pending: int = Field(
+        1024, ge=1, le=1_000_000, description="requests that may wait for inference in a worker; beyond them 503"
+    )
+    max_body_bytes: int = Field(2**20, ge=1024, le=2**30, description="longest request body accepted; beyond it 413")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe messages logged; debug adds the probes' requests"
+    )
+    metrics_dir: Path | None = Field(
+        None,
+        validation_alias="PROMETHEUS_MULTIPROC_DIR",
+        description="where worker processes share their metrics; `hdrm serve` sets it when there are several",
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected a URL that starts with redis://, rediss:// or unix://")
+        return value
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings from the environment; values given here come before it.
+
+    Raises:
+        ConfigError: a variable is out of its range; each is named with what is allowed, never with its value.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
+    raise ConfigError("\n".join(problems), hint="set the variable to an allowed value, or unset it")
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0])
+    return PREFIX + name.upper() if name in Settings.model_fields else name

@@ -1,0 +1,70 @@
+"""Prometheus metrics. Each application has its own registry; several worker processes share theirs by files."""
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+__all__ = ["Telemetry"]
+
+REQUEST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+INFERENCE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+
+
+class Telemetry:
+    """The service's metrics.
+
+    Args:
+        shared: folder in which worker processes share their metrics; prometheus_client writes there when
+            PROMETHEUS_MULTIPROC_DIR names it. None for a single process.
+
+    Attributes:
+        requests: seconds by method, route template and status.
+        cache: lookups by backend and outcome: hit, miss, error.
+        answers: answers by strategy.
+        inference: seconds of inference a batch.
+        retrievals: searches by whether the first over-fetch was certified.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
+        self.registry = registry = CollectorRegistry()
+        self.requests = Histogram(
+            "hdrm_request_seconds",
+            "Time to answer a request.",
+            ("method", "route", "status"),
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.cache = Counter("hdrm_cache_lookups", "Cache lookups.", ("backend", "outcome"), registry=registry)
+        self.answers = Counter("hdrm_answers", "Answers by strategy.", ("strategy",), registry=registry)
+        self.inference = Histogram(
+            "hdrm_inference_seconds", "Time of inference.", buckets=INFERENCE_BUCKETS, registry=registry
+        )
+        self.retrievals = Counter(
+            "hdrm_retrievals",
+            "Exact retrievals; certified_first: the first over-fetch was enough.",
+            ("certified_first",),
+            registry=registry,
+        )
+        self._rounds = Counter("hdrm_retrieval_rounds", "Searches that the retrievals took.", registry=registry)
+        self._model = Gauge(
+            "hdrm_model_info", "1 for the model served.", ("version",), registry=registry, multiprocess_mode="max"
+        )
+
+    def count_rounds(self, rounds: int) -> None:
+        """Count one retrieval that took this many searches."""
+        self.retrievals.labels("true" if rounds == 1 else "false").inc()
+        self._rounds.inc(rounds)
+
+    def serve_model(self, version: str) -> None:
+        """Say which model is served."""
+        self._model.labels(version).set(1)
+
+    def render(self) -> bytes:
+        """All metrics in the text format, of all worker processes together."""
+        if self._shared is None:
+            return generate_latest(self.registry)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged, path=str(self._shared))  # type: ignore[no-untyped-call]
+        return generate_latest(merged)

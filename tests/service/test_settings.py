@@ -1,0 +1,62 @@
+"""Settings: from the environment, checked, named when they are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from model.errors import ConfigError
+from model.store import ModelStore
+from service.registry import load_current
+from service.settings import Settings, load_settings
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "HDRM_MODELS": "/srv/models",
+        "HDRM_STEPS": "5",
+        "HDRM_CACHE_TTL_SECONDS": "9",
+        "HDRM_REDIS_URL": "",
+        "PROMETHEUS_MULTIPROC_DIR": "/run/m",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.models == Path("/srv/models")
+    assert settings.steps == 5
+    assert settings.cache_ttl_seconds == 9
+    assert settings.redis_url is None  # empty counts as not set
+    assert settings.metrics_dir == Path("/run/m")
+    assert load_settings(models=Path("given")).models == Path("given")
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("HDRM_STEPS", "-1", "greater than or equal to 0"),
+        ("HDRM_STEPS", "three", "valid integer"),
+        ("HDRM_THREADS", "0", "greater than or equal to 1"),
+        ("HDRM_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("HDRM_REDIS_TIMEOUT_SECONDS", "60", "less than or equal to 5"),
+        ("HDRM_REDIS_URL", "http://:swordfish@host", "redis://, rediss:// or unix://"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+    assert name in raised.value.message
+    assert expected in raised.value.message
+    assert "swordfish" not in raised.value.message
+    assert raised.value.__context__ is None
+
+
+def test_more_steps_than_the_model_has_are_refused(store: ModelStore) -> None:
+    with pytest.raises(ConfigError, match="HDRM_STEPS: got 11, allowed: 0 to 10"):
+        load_current(Settings(models=store.root, steps=11))
+    assert load_current(Settings(models=store.root, steps=10)).steps == 10
+    assert load_current(Settings(models=store.root)).steps == 3
