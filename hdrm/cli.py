@@ -49,6 +49,7 @@ def main() -> None:
 
 EXTRA_OF = {
     "fastapi": "serve",
+    "fastapi_offline": "serve",
     "orjson": "serve",
     "polars": "train",
     "prometheus_client": "serve",

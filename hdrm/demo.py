@@ -29,6 +29,10 @@ def demo(
     """
     from model.store import ModelStore
 
+    if serve:
+        from hdrm.serve import check_address
+
+        check_address(host, port)
     store = ModelStore(models)
     if store.current() is None:
         prepare(data, models)

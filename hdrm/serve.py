@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.registry import Loaded
     from service.settings import Settings
 
-__all__ = ["run_server", "serve"]
+__all__ = ["check_address", "run_server", "serve"]
 
 GRACE_SECONDS = 8
 BACKLOG = 2048
@@ -100,6 +100,16 @@ def run_server(
             else:
                 del loaded  # the workers load their own
                 _run_several(settings, workers, listener)
+
+
+def check_address(host: str, port: int) -> None:
+    """Fail now rather than after a training, if the address cannot be served on.
+
+    Raises:
+        ConfigError: the address is not loopback.
+        UnavailableError: the port is taken, or the address is not ours.
+    """
+    _bind(host, port, allow_unauthenticated=False).close()
 
 
 def _run_single(settings: Settings, loaded: Loaded, listener: socket.socket) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 
 from service.answers import Answers
 from service.cache import create_cache
@@ -57,13 +58,16 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
             yield
             app.state.answers = None
 
-    app = FastAPI(
+    # a FastAPI whose /docs page brings its own script, so that it works without the internet
+    app = FastAPIOffline(
         title="hdrm",
         version="1",
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url="/docs",
         redoc_url=None,
+        static_url="/docs/assets",
     )
     app.state.answers = None
     app.state.telemetry = telemetry

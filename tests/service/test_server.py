@@ -215,3 +215,17 @@ def test_a_worker_that_dies_is_replaced(serve: Serve, tmp_path: Path) -> None:
     for _ in range(10):
         assert httpx.post(f"{server.url}/recommend", json={"user_id": "100"}, timeout=DEADLINE).status_code == 200
     assert server.end() == 0
+
+
+def test_the_docs_page_needs_nothing_from_elsewhere(settings: Settings) -> None:
+    async def exchange(client: httpx.AsyncClient) -> None:
+        page = await client.get("/docs")
+        assert page.status_code == 200
+        links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert len(links) >= 2
+        for link in links:
+            assert link.startswith("/docs/assets/"), link
+            assert (await client.get(link)).status_code == 200, link
+        assert "/openapi.json" in page.text
+
+    converse(create_app(settings), exchange)

@@ -1,0 +1,90 @@
+"""The documents say what is so: every setting, route, field and command in them exists, and none is missing."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from hdrm.cli import app
+from model.config import Frozen
+from service.app import create_app
+from service.schemas import RecommendRequest, RecommendResponse
+from service.settings import PREFIX, Settings
+from training.config import load_config
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def bash_lines(path: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def flat(section: Frozen, prefix: str = "") -> dict[str, tuple[object, str | None]]:
+    found: dict[str, tuple[object, str | None]] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Frozen):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = (list(value) if isinstance(value, tuple) else value, field.description)
+    return found
+
+
+def test_the_first_command_stands_in_the_first_twenty_lines() -> None:
+    assert "make demo" in "\n".join(text("README.md").splitlines()[:20])
+
+
+def test_every_service_setting_is_documented_as_it_is() -> None:
+    for name, field in Settings.model_fields.items():
+        variable = field.validation_alias or PREFIX + name.upper()
+        default = "not set" if field.default is None else f"`{field.default}`"
+        assert f"| `{variable}` | {default} | {field.description} |" in text("docs/configuration.md")
+
+
+def test_every_training_setting_is_documented_as_it_is() -> None:
+    settings = flat(load_config("default"))
+    for name, (value, description) in settings.items():
+        assert f"| `{name}` | `{value}` | {description} |" in text("docs/training.md")
+    assert text("docs/training.md").count("\n| `") == len(settings)
+
+
+def test_every_route_and_field_is_documented() -> None:
+    api = text("docs/api.md")
+    for path, operations in create_app(Settings()).openapi()["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in api
+    for model in (RecommendRequest, RecommendResponse):
+        for name in model.model_fields:
+            assert f"| `{name}` |" in api
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_hdrm_command_in_a_document_exists(path: Path) -> None:
+    root = typer.main.get_command(app)
+    for line in bash_lines(path):
+        words = shlex.split(line, comments=True)
+        if words[0] != "hdrm":
+            continue
+        command, arguments = root, words[1:]
+        while isinstance(command, TyperGroup):
+            assert arguments[0] in command.commands, line
+            command, arguments = command.commands[arguments[0]], arguments[1:]
+        command.make_context("hdrm", arguments)  # raises on an unknown option or a missing argument
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_and_link_in_a_document_exists(path: Path) -> None:
+    content = path.read_text("utf-8")
+    for target in re.findall(r"`(?:make|\n)make ([a-z-]+)`|^make ([a-z-]+)$", content, re.MULTILINE):
+        assert re.search(rf"^{''.join(target)}:", text("Makefile"), re.MULTILINE), target
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", content):
+        assert (path.parent / link).exists(), link
