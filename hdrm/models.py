@@ -46,7 +46,7 @@ def list_models(models: Models, as_json: Json = False) -> None:
             "data": m.data.name,
             "users": m.data.users,
             "items": m.data.items,
-            "ndcg@20": m.metrics[-1].values["ndcg@20"],
+            "ndcg@20": m.metrics[-1].values["ndcg@20"] if m.metrics else None,
         }
         for m in manifests
     ]
@@ -55,18 +55,10 @@ def list_models(models: Models, as_json: Json = False) -> None:
         return
     table = Table("", Column("version", no_wrap=True), "created", "data", "users", "items", "NDCG@20")
     for row, m in zip(rows, manifests, strict=True):
-        mark = "*" if row["current"] else ""
-        values = m.metrics[-1].values
-        users, items = str(m.data.users), str(m.data.items)
-        table.add_row(
-            mark,
-            m.version,
-            m.run.created_at[:16].replace("T", " "),
-            m.data.name,
-            users,
-            items,
-            f"{values['ndcg@20']:.4f}",
-        )
+        ndcg = "" if row["ndcg@20"] is None else f"{row['ndcg@20']:.4f}"
+        created = m.run.created_at[:16].replace("T", " ")
+        mark, users, items = "*" if row["current"] else "", str(m.data.users), str(m.data.items)
+        table.add_row(mark, m.version, created, m.data.name, users, items, ndcg)
     out.print(table)
     for entry in damaged:
         err.print(f"[red]damaged:[/] {entry['error']}", highlight=False, soft_wrap=True)

@@ -85,18 +85,22 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
 
         run = TrainingRun(dataset, config, preset=preset, seed=seed, models=models, observer=Observer(stage, epoch))
         announce_resumption(interrupted=run.interrupted(), resume=resume)
-        result = run.run(resume=resume)
+        try:
+            result = run.run(resume=resume)
+        except KeyboardInterrupt:
+            display.stop()
+            if run.interrupted():
+                err.print("interrupted; the same command with --resume continues")
+            raise typer.Exit(130) from None
         finish()
     return result
 
 
 def announce_resumption(*, interrupted: bool, resume: bool) -> None:
-    if interrupted and not resume:
+    if interrupted and resume:
+        err.print("continuing the interrupted run")
+    elif interrupted:
         err.print("an interrupted run with these settings is here; starting afresh (--resume would continue it)")
-    if resume:
-        err.print(
-            "continuing the interrupted run" if interrupted else "no interrupted run with these settings; starting"
-        )
 
 
 def metrics_table(manifest: "Manifest") -> Table:

@@ -113,3 +113,21 @@ def test_500_users_get_exactly_what_a_float64_scan_of_the_catalogue_gives(artifa
             np.testing.assert_allclose(found[row].distances, expected.distances, rtol=1e-12)
         # the certificate is what makes it so without searching everything: most users need one round
         assert np.mean([hits.rounds == 1 for hits in found]) > 0.8
+
+
+def test_a_killed_training_resumes_to_the_very_same_model(folder: Path, artifact: Artifact, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hdrm", "train", "--data", str(folder / "demo/data/ml-100k")]
+    command += ["--models", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + DEADLINE
+    while not list(tmp_path.glob(".checkpoints/*.pt")) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it wrote a checkpoint"
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert ModelStore(tmp_path).versions() == []
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "continuing the interrupted run" in done.stderr
+    assert ModelStore(tmp_path).current() == artifact.manifest.version
+    assert list(tmp_path.glob(".checkpoints/*")) == []
