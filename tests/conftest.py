@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import settings
 
 from training.data.datasets import TIMESTAMP, Dataset, Order, make_dataset, write_dataset
@@ -14,6 +15,9 @@ USERS, ITEMS, CLUSTERS = 120, 60, 4
 # how long an example takes depends on the machine
 settings.register_profile("hdrm", deadline=None)
 settings.load_profile("hdrm")
+
+# small models gain nothing from more, and lose much where cores are few
+torch.set_num_threads(1)
 
 # settings that train in a second and still learn
 QUICK = [
