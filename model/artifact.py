@@ -296,6 +296,7 @@ def load_artifact(directory: Path) -> Artifact:
         diffusion.load_state_dict(weights)
         items = load_file(directory / "items.safetensors")
         catalogue = _read_catalogue(directory)
+        _check_sizes(catalogue, items["vectors"], items["messages"], manifest.model.encoder.dim)
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
@@ -358,6 +359,26 @@ def _read_catalogue(directory: Path) -> Catalogue:
         counts=array("popularity.npy"),
         metadata=ItemMetadata.model_validate_json((directory / "metadata.json").read_bytes()),
     )
+
+
+def _check_sizes(catalogue: Catalogue, vectors: Tensor, messages: Tensor, dim: int) -> None:
+    """Raise ValueError unless all parts speak of the same users and items."""
+    n_items = len(catalogue.items)
+    metadata, histories = catalogue.metadata, catalogue.histories
+    sizes = {
+        "vectors": (tuple(vectors.shape), (n_items, dim)),
+        "messages": (tuple(messages.shape), (n_items, dim)),
+        "popularity": (catalogue.counts.shape, (n_items,)),
+        "titles": (len(metadata.titles), n_items),
+        "years": (len(metadata.years), n_items),
+        "categories": (len(metadata.categories), n_items),
+        "histories": (len(histories), len(catalogue.users)),
+    }
+    for name, (got, expected) in sizes.items():
+        if got != expected:
+            raise ValueError(f"{name}: got {got}, expected {expected}")
+    if len(histories.items) and not 0 <= histories.items.min() <= histories.items.max() < n_items:
+        raise ValueError(f"histories: expected item indices from 0 to {n_items - 1}")
 
 
 def _manifest_checksum(manifest: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,11 @@ from model.vocabulary import Vocabulary
 USERS, ITEMS, DIM = 4, 30, 6
 
 
-def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00") -> Manifest:
-    """A small random model; `created_at` belongs to the circumstances, the rest to the content."""
+def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00", **wrong: object) -> Manifest:
+    """A small random model; `created_at` belongs to the circumstances, the rest to the content.
+
+    `wrong` replaces parts of the catalogue after the probe was made.
+    """
     generator = torch.Generator().manual_seed(seed)
     config = ModelConfig(encoder=EncoderConfig(dim=DIM), denoiser=DenoiserConfig(hidden=8))
     with torch.random.fork_rng():
@@ -73,7 +77,7 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
     }
     store = ModelStore(root)
     with store.staging() as staged:
-        write_artifact(staged, model, catalogue, probe, about)
+        write_artifact(staged, model, replace(catalogue, **wrong), probe, about)  # type: ignore[arg-type]
         return store.publish(staged)
 
 
@@ -175,6 +179,23 @@ def test_another_schema_version_says_what_to_do(copy: Path) -> None:
 def test_the_version_is_the_content_not_the_circumstances(published: Path, tmp_path: Path) -> None:
     assert publish(tmp_path, created_at="2031-12-31T00:00:00+00:00").version == published.name
     assert publish(tmp_path, seed=1).version != published.name
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("users", Vocabulary.of(["u0"]), r"histories: got 4, expected 1"),
+        ("items", Vocabulary.of(["i0"]), r"vectors: got \(30, 6\), expected \(1, 6\)"),
+        ("counts", np.zeros(3, np.int64), r"popularity: got \(3,\), expected \(30,\)"),
+        ("metadata", ItemMetadata(titles=[], years=[], categories=[]), "titles: got 0, expected 30"),
+        ("histories", Histories.of([np.array([30], np.int32)] * 4), "item indices from 0 to 29"),
+        ("histories", Histories.of([np.array([-1], np.int32)] * 4), "item indices from 0 to 29"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, part: str, value: object, message: str) -> None:
+    manifest = publish(tmp_path, **{part: value})  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match=message):
+        load_artifact(tmp_path / manifest.version)
 
 
 def test_the_probe_accepts_the_model_it_was_made_with_and_no_other(published: Path) -> None:
