@@ -1,0 +1,359 @@
+"""The compose file on a real Docker Engine: built, started, asked, disturbed, and removed again.
+
+    make test-compose
+
+Needs Docker with Compose v2 and the standard library only. It runs as a project of its own on a free port, so a
+service that is up already is left alone. The last line counts the checks; exit status 0 only if none failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+USER: Final = "196"
+K: Final = 10
+UP_SECONDS: Final = 1200  # the first build downloads and installs torch
+RECOVERY_SECONDS: Final = 20
+DEGRADED_SECONDS: Final = 2
+
+Answer = dict[str, Any]
+
+
+class Failed(Exception):
+    """A check did not hold."""
+
+
+def expect(holds: bool, message: str) -> None:
+    if not holds:
+        raise Failed(message)
+
+
+@dataclass
+class Stack:
+    """The services of the compose file under a project name and a port of their own."""
+
+    project: str = field(default_factory=lambda: f"hdrm-test-{os.getpid()}")
+    port: int = field(default_factory=lambda: free_port())
+
+    def compose(self, *arguments: str, timeout: float = 120, show: bool = False, check: bool = True) -> str:
+        """Run `docker compose` and return its stdout; `show` passes the output on instead."""
+        command = ["docker", "compose", "--project-name", self.project, "--project-directory", str(ROOT), *arguments]
+        return run(command, timeout=timeout, show=show, check=check, HDRM_PORT=str(self.port))
+
+    def python(self, service: str, code: str, *, user: str | None = None) -> str:
+        """What Python code prints in a running container, as the container's user or as another one."""
+        options = ["--user", user] if user else []
+        return self.compose("exec", "-T", *options, service, "python", "-c", code).strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """What the engine knows of a service's container, running or not."""
+        identity = self.compose("ps", "--all", "--quiet", service).strip()
+        expect(bool(identity), f"{service} has no container")
+        return dict(json.loads(run(["docker", "inspect", identity]))[0])
+
+    def recommend(self, host: str = "127.0.0.1") -> Answer:
+        """POST /recommend for the user."""
+        request = urllib.request.Request(
+            f"http://{host}:{self.port}/recommend",
+            data=json.dumps({"user_id": USER, "k": K}).encode(),
+            headers={"content-type": "application/json"},
+        )
+        with DIRECT.open(request, timeout=10) as response:
+            return dict(json.load(response))
+
+    def wait_healthy(self, service: str, seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while (status := self.inspect(service)["State"]["Health"]["Status"]) != "healthy":
+            expect(time.monotonic() < deadline, f"{service} is {status} after {seconds:.0f} s")
+            time.sleep(0.5)
+
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def run(command: list[str], *, timeout: float = 120, show: bool = False, check: bool = True, **more: str) -> str:
+    """Run a command and return its stdout.
+
+    Args:
+        command: program and arguments.
+        timeout: seconds.
+        show: let it write to the terminal; nothing is returned.
+        check: whether another exit status than 0 is a failure.
+        more: environment variables.
+    """
+    pipe = None if show else subprocess.PIPE
+    done = subprocess.run(
+        command, stdout=pipe, stderr=pipe, text=True, timeout=timeout, check=False, env={**os.environ, **more}
+    )
+    if check and done.returncode != 0:
+        raise Failed(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout or ''}{done.stderr or ''}")
+    return done.stdout or ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def reachable(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+# --- the checks, in their order; each builds on the state the one before it leaves ---
+
+
+def comes_up(stack: Stack) -> None:
+    """`up --build --wait` alone ends with a trained model and a healthy api"""
+    stack.compose("up", "--detach", "--build", "--wait", timeout=UP_SECONDS, show=True)
+    expect(stack.inspect("trainer")["State"]["ExitCode"] == 0, "the trainer failed")
+    expect(stack.inspect("api")["State"]["Health"]["Status"] == "healthy", "the api is not healthy")
+
+
+def recommends(stack: Stack) -> None:
+    """POST /recommend answers 10 titled items from the model"""
+    answer = stack.recommend()
+    expect(answer["strategy"] == "hdrm" and answer["user_known"], f"expected an answer of the model: {answer}")
+    expect(len(answer["items"]) == K and all(item["title"] for item in answer["items"]), f"expected titles: {answer}")
+    expect(answer["cached"] is False and answer["degraded"] == [], f"expected a fresh, whole answer: {answer}")
+    for item in answer["items"][:3]:
+        print(f"    {item['rank']}. {item['title']} ({item['year']}), distance {item['distance']:.3f}")
+
+
+def caches(stack: Stack) -> None:
+    """the same request again is answered from the cache"""
+    first, second = stack.recommend(), stack.recommend()
+    expect(first["cached"] and second["cached"], f"not cached: {second}")
+    expect(first["items"] == second["items"], "the cached answers differ")
+
+
+def goes_on_without_redis(stack: Stack) -> None:
+    """with Redis stopped the answer is whole, quick and marked as degraded"""
+    before = stack.recommend()["items"]
+    stack.compose("stop", "redis")
+    started = time.monotonic()
+    answer = stack.recommend()
+    took = time.monotonic() - started
+    expect(answer["degraded"] == ["cache"] and not answer["cached"], f"expected degraded: {answer}")
+    expect(answer["items"] == before, "the items differ from those with Redis")
+    expect(took < DEGRADED_SECONDS, f"it took {took:.1f} s")
+    print(f"    answered in {took * 1000:.0f} ms")
+
+
+def starts_without_redis(stack: Stack) -> None:
+    """the api restarts, becomes healthy and answers while Redis is stopped"""
+    stack.compose("restart", "--no-deps", "api")
+    stack.wait_healthy("api")
+    answer = stack.recommend()
+    expect(len(answer["items"]) == K and answer["degraded"] == ["cache"], f"expected a degraded answer: {answer}")
+
+
+def recovers_redis(stack: Stack) -> None:
+    """once Redis is back, answers are cached again within seconds"""
+    stack.compose("start", "redis")
+    started = time.monotonic()
+    while not (answer := stack.recommend())["cached"]:
+        expect(time.monotonic() - started < RECOVERY_SECONDS, f"not cached: {answer}")
+        time.sleep(0.2)
+    expect(answer["degraded"] == [], f"still degraded: {answer}")
+    print(f"    cached again after {time.monotonic() - started:.1f} s")
+
+
+def is_not_root(stack: Stack) -> None:
+    """no process of the api is root's, and no container can gain privileges"""
+    code = (
+        "import pathlib\n"
+        "for status in pathlib.Path('/proc').glob('[0-9]*/status'):\n"
+        "    fields = dict(line.split(':', 1) for line in status.read_text().splitlines())\n"
+        "    print(fields['Name'].strip(), *fields['Uid'].split(), int(fields['CapEff'], 16), fields['NoNewPrivs'])"
+    )
+    processes = [line.split() for line in stack.python("api", code).splitlines()]
+    expect(any(name == "hdrm" for name, *_ in processes), f"hdrm is not among {processes}")
+    for name, *uids, capabilities, no_new_privileges in processes:
+        expect("0" not in uids, f"{name} runs as root")
+        expect((capabilities, no_new_privileges) == ("0", "1"), f"{name} has privileges")
+    for service in ("api", "redis", "trainer"):
+        found = stack.inspect(service)
+        expect(found["Config"]["User"] not in ("", "0", "root"), f"{service}: no user is set")
+        expect(found["HostConfig"]["CapDrop"] == ["ALL"], f"{service}: capabilities are kept")
+
+
+def is_read_only(stack: Stack) -> None:
+    """root itself can write neither to the root file systems nor, in the api, to the models"""
+    code = (
+        "import errno, pathlib\n"
+        "for folder in ('/', '/opt/venv', '/models'):\n"
+        "    try:\n"
+        "        pathlib.Path(folder, 'written').write_text('x')\n"
+        "    except OSError as error:\n"
+        "        print(errno.errorcode[error.errno])\n"
+        "    else:\n"
+        "        print('written')"
+    )
+    found = stack.python("api", code, user="0").split()
+    expect(found == ["EROFS"] * 3, f"writing to /, /opt/venv and /models: {found}")
+    for service in ("api", "redis", "trainer"):
+        expect(stack.inspect(service)["HostConfig"]["ReadonlyRootfs"], f"{service}: the root file system is writable")
+
+
+def carries_no_extras(stack: Stack) -> None:
+    """the api's image has no training-only package, the trainer's no serving-only one"""
+    code = "from importlib.util import find_spec; print([n for n in {} if find_spec(n)])"
+    found = stack.python("api", code.format(["polars", "pip", "pytest"]))
+    expect(found == "[]", f"importable in the api: {found}")
+    serving = code.format(["fastapi", "uvicorn", "redis", "pytest"])
+    found = stack.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "python", "trainer", "-c", serving).strip()
+    expect(found == "[]", f"importable in the trainer: {found}")
+
+
+def hides_redis(stack: Stack) -> None:
+    """Redis publishes no port, and is in no network but the internal one"""
+    found = stack.inspect("redis")["NetworkSettings"]
+    expect(not any(found["Ports"].values()), f"published: {found['Ports']}")
+    networks = list(found["Networks"])
+    expect(networks == [f"{stack.project}_back"], f"networks: {networks}")
+    expect(run(["docker", "network", "inspect", "-f", "{{.Internal}}", *networks]).strip() == "true", "not internal")
+    bindings = run(["docker", "ps", "--filter", f"label=com.docker.compose.project={stack.project}"])
+    expect("->6379" not in bindings, f"published:\n{bindings}")
+
+
+def listens_on_loopback_only(stack: Stack) -> None:
+    """the api can be reached at 127.0.0.1 and at no other address of this machine"""
+    found = stack.compose("port", "api", "8000").strip()
+    expect(found == f"127.0.0.1:{stack.port}", f"published on {found}")
+    expect(reachable("127.0.0.1", stack.port), "not at 127.0.0.1")
+    network = stack.inspect("api")["NetworkSettings"]["Networks"][f"{stack.project}_front"]
+    addresses = {network["Gateway"], *addresses_of_this_machine()}  # the gateway is this machine's in that network
+    for address in addresses:
+        expect(not reachable(address, stack.port), f"reachable at {address}")
+    print(f"    refused at {', '.join(sorted(addresses))}")
+
+
+def addresses_of_this_machine() -> set[str]:
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    except OSError:
+        return set()
+    return {address for address in found if not address.startswith("127.")}
+
+
+def trains_once(stack: Stack) -> None:
+    """a second `up` keeps the model instead of training again"""
+    before, model = stack.inspect("trainer")["State"]["StartedAt"], stack.recommend()["model_version"]
+    stack.compose("up", "--detach", "--wait", timeout=180)
+    state = stack.inspect("trainer")["State"]
+    expect(state["StartedAt"] != before and state["ExitCode"] == 0, f"the trainer did not run again: {state}")
+    log = stack.compose("logs", "--no-log-prefix", "--no-color", "--since", state["StartedAt"], "trainer")
+    expect(f"model {model} is in /models already" in log, f"the trainer's log does not say that it kept it:\n{log}")
+    expect(stack.recommend()["model_version"] == model, "another model is served")
+
+
+def restarts(stack: Stack) -> None:
+    """the api ends in time, comes back and still has its cache"""
+    items = stack.recommend()["items"]
+    started = time.monotonic()
+    stack.compose("stop", "api")
+    took = time.monotonic() - started
+    code = stack.inspect("api")["State"]["ExitCode"]
+    expect(code == 0 and took < 10, f"it ended with status {code} after {took:.1f} s")
+    stack.compose("start", "api")
+    stack.wait_healthy("api")
+    answer = stack.recommend()
+    expect(answer["items"] == items and answer["cached"], f"another answer than before: {answer}")
+
+
+CHECKS: Final[list[Callable[[Stack], None]]] = [
+    comes_up,
+    recommends,
+    caches,
+    goes_on_without_redis,
+    starts_without_redis,
+    recovers_redis,
+    is_not_root,
+    is_read_only,
+    carries_no_extras,
+    hides_redis,
+    listens_on_loopback_only,
+    trains_once,
+    restarts,
+]
+
+
+def run_checks(stack: Stack) -> tuple[int, int, int]:
+    """Checks passed, failed and, if the services do not come up, skipped."""
+    passed = failed = 0
+    for check in CHECKS:
+        title, started = (check.__doc__ or check.__name__).strip(), time.monotonic()
+        print(f"--- {title}", flush=True)
+        try:
+            check(stack)
+        except (Failed, OSError, KeyError, ValueError, subprocess.TimeoutExpired) as error:
+            failed += 1
+            print(f"    FAILED after {time.monotonic() - started:.1f} s: {error}", flush=True)
+            if check is comes_up:
+                break
+        else:
+            passed += 1
+            print(f"    passed in {time.monotonic() - started:.1f} s", flush=True)
+    return passed, failed, len(CHECKS) - passed - failed
+
+
+def removed(stack: Stack) -> bool:
+    """Remove containers, networks, volumes and images; whether nothing is left of them."""
+    print("--- `down --volumes` leaves nothing behind", flush=True)
+    try:
+        stack.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "10", timeout=180)
+        label = f"label=com.docker.compose.project={stack.project}"
+        for kind in (["ps", "--all"], ["volume", "ls"], ["network", "ls"], ["image", "ls"]):
+            left = run(["docker", *kind, "--quiet", "--filter", label])
+            expect(not left, f"docker {kind[0]}: left {left}")
+    except (Failed, OSError, subprocess.TimeoutExpired) as error:
+        print(f"    FAILED: {error}", flush=True)
+        return False
+    print("    passed", flush=True)
+    return True
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the services are removed then too
+    started = time.monotonic()
+    try:
+        print(run(["docker", "compose", "version"]).strip())
+    except (Failed, OSError) as error:
+        print(f"Docker with Compose v2 is needed here: {error}")
+        return 1
+    stack = Stack()
+    print(f"project {stack.project}, port {stack.port}", flush=True)
+    passed, failed, skipped = 0, len(CHECKS), 0
+    try:
+        passed, failed, skipped = run_checks(stack)
+        if failed:
+            stack.compose("ps", "--all", show=True, check=False)
+            stack.compose("logs", "--no-color", "--tail", "100", show=True, check=False)
+    finally:
+        gone = removed(stack)
+    passed, failed = passed + gone, failed + (not gone)
+    print(f"finished in {time.monotonic() - started:.0f} s")
+    print(f"compose: {passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
