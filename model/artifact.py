@@ -264,12 +264,16 @@ def verify_artifact(directory: Path) -> list[str]:
     problems = []
     for name, expected in manifest.files.items():
         path = directory / name
-        if not path.is_file():
+        try:
+            size = path.stat().st_size
+            if size != expected.size:
+                problems.append(f"{path}: {size} bytes, expected {expected.size}")
+            elif file_info(path) != expected:
+                problems.append(f"{path}: checksum mismatch, the file was altered after it was published")
+        except FileNotFoundError:
             problems.append(f"{path}: missing")
-        elif path.stat().st_size != expected.size:
-            problems.append(f"{path}: {path.stat().st_size} bytes, expected {expected.size}")
-        elif file_info(path) != expected:
-            problems.append(f"{path}: checksum mismatch, the file was altered after it was published")
+        except OSError as error:
+            problems.append(f"{path}: cannot be read ({error.strerror})")
     known = {MANIFEST, *manifest.files}
     problems += [f"{path}: not part of the artifact" for path in directory.iterdir() if path.name not in known]
     if manifest.version != directory.name:

@@ -35,11 +35,21 @@ class ModelStore:
         return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
 
     def current(self) -> str | None:
-        """The version to serve, None if none was published yet."""
+        """The version to serve, None if none was published yet.
+
+        Raises:
+            ArtifactError: the pointer cannot be read.
+        """
+        pointer = self.root / "current"
         try:
-            return (self.root / "current").read_text().strip() or None
+            return pointer.read_text().strip() or None
         except FileNotFoundError:
             return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArtifactError(
+                f"{pointer}: cannot be read ({type(error).__name__})",
+                hint="it is a text file that holds one of the versions beside it",
+            ) from error
 
     def path(self, version: str | None = None) -> Path:
         """Directory of a version, of the current one by default.
@@ -77,14 +87,15 @@ class ModelStore:
         """
         manifest = read_manifest(staged)
         for path in staged.iterdir():
+            path.chmod(0o644)  # safetensors writes for the owner alone, but another account may serve
             _sync(path)
+        staged.chmod(0o755)
         _sync(staged)
         target = self.root / manifest.version
         if target.exists() and verify_artifact(target):
             target.rename(Path(tempfile.mkdtemp(dir=staged.parent, prefix="damaged-")))
         if not target.exists():
             staged.rename(target)
-            target.chmod(0o755)
             _sync(self.root)
         self.activate(manifest.version)
         return read_manifest(target)

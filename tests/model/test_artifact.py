@@ -160,6 +160,12 @@ def test_a_missing_or_cut_file_is_named(copy: Path, name: str) -> None:
     assert any(name in problem for problem in verify_artifact(copy))
 
 
+def test_an_unreadable_file_is_named(copy: Path) -> None:
+    (copy / "probe.json").unlink()
+    (copy / "probe.json").symlink_to("probe.json")
+    assert verify_artifact(copy) == [f"{copy / 'probe.json'}: cannot be read (Too many levels of symbolic links)"]
+
+
 def test_a_file_too_many_and_a_wrong_directory_name_are_found(copy: Path) -> None:
     (copy / "extra.npy").write_bytes(b"")
     assert verify_artifact(copy) == [f"{copy / 'extra.npy'}: not part of the artifact"]

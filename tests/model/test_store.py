@@ -79,3 +79,19 @@ def test_an_incomplete_directory_cannot_be_published(tmp_path: Path) -> None:
     with store.staging() as staged, pytest.raises(ArtifactError, match="manifest"):
         store.publish(staged)
     assert store.current() is None
+
+
+def test_another_account_can_read_what_was_published(tmp_path: Path) -> None:
+    directory = tmp_path / publish(tmp_path).version
+    assert directory.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in [*directory.iterdir(), tmp_path / "current"]} == {0o644}
+
+
+def test_an_unreadable_pointer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "current").write_bytes(b"\xff\xfe")
+    with pytest.raises(ArtifactError, match=r"current: cannot be read \(UnicodeDecodeError\)"):
+        ModelStore(tmp_path).current()
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to("current")
+    with pytest.raises(ArtifactError, match="current: cannot be read"):
+        ModelStore(tmp_path).current()
