@@ -1,1 +1,1 @@
-"""Measurements that `hdrm benchmark` runs."""
+"""Measurements of accuracy and speed."""

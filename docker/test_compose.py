@@ -216,7 +216,7 @@ def is_read_only(stack: Stack) -> None:
 def carries_no_extras(stack: Stack) -> None:
     """the api's image has no training-only package, the trainer's no serving-only one"""
     code = "from importlib.util import find_spec; print([n for n in {} if find_spec(n)])"
-    found = stack.python("api", code.format(["polars", "pip", "pytest"]))
+    found = stack.python("api", code.format(["geoopt", "polars", "scipy", "pip", "pytest"]))
     expect(found == "[]", f"importable in the api: {found}")
     serving = code.format(["fastapi", "uvicorn", "redis", "pytest"])
     found = stack.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "python", "trainer", "-c", serving).strip()

@@ -50,6 +50,7 @@ def main() -> None:
 EXTRA_OF = {
     "fastapi": "serve",
     "fastapi_offline": "serve",
+    "geoopt": "train",
     "orjson": "serve",
     "polars": "train",
     "prometheus_client": "serve",

@@ -218,11 +218,13 @@ def report_bad(imported: Imported) -> None:
 
 
 def print_brief(dataset: Dataset, folder: Path) -> None:
+    from training.data.schema import PARTS
+
     interactions = dataset.interactions
     split = ""
     if dataset.info.presplit:
         sizes = dict(interactions["part"].value_counts().iter_rows())
-        split = " (" + ", ".join(f"{part} {sizes.get(part, 0):,}" for part in ("train", "valid", "test")) + ")"
+        split = " (" + ", ".join(f"{part} {sizes.get(part, 0):,}" for part in PARTS) + ")"
     out.print(
         f"{folder}: {dataset.info.name}, {interactions.height:,} interactions{split} of "
         f"{interactions['user_id'].n_unique():,} users with {interactions['item_id'].n_unique():,} items; "
@@ -234,7 +236,7 @@ def print_brief(dataset: Dataset, folder: Path) -> None:
 
 
 def figures(summary: Summary) -> Table:
-    table = Table("", "value", title=f"{summary.name} ({summary.source})")
+    table = Table("", "value", title=escape(f"{summary.name} ({summary.source})"))
     popularity = summary.popularity
     known = f"{summary.catalogue:,} ({summary.titled:,} with title, {summary.dated:,} with year)"
     rows = [

@@ -32,12 +32,12 @@ def demo(
     if serve:
         from hdrm.serve import check_address
 
-        check_address(host, port)
+        check_address(host, port, hint="keep --host 127.0.0.1; the demo is for this machine, see `hdrm serve --help`")
     store = ModelStore(models)
     if store.current() is None:
         prepare(data, models)
     else:
-        err.print(f"model {store.current()} is in {models} already", highlight=False, soft_wrap=True)
+        err.print(f"model {store.current()} is in {models} already", markup=False, highlight=False, soft_wrap=True)
     if serve:
         from hdrm.serve import run_server
 

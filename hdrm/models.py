@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from hdrm.console import err, out
@@ -58,12 +59,13 @@ def list_models(models: Models, as_json: Json = False) -> None:
         ndcg = "" if row["ndcg@20"] is None else f"{row['ndcg@20']:.4f}"
         created = m.run.created_at[:16].replace("T", " ")
         mark, users, items = "*" if row["current"] else "", str(m.data.users), str(m.data.items)
-        table.add_row(mark, m.version, created, m.data.name, users, items, ndcg)
+        table.add_row(mark, escape(m.version), created, escape(m.data.name), users, items, ndcg)
     out.print(table)
     for entry in damaged:
-        err.print(f"[red]damaged:[/] {entry['error']}", highlight=False, soft_wrap=True)
+        err.print(f"[red]damaged:[/] {escape(str(entry['error']))}", highlight=False, soft_wrap=True)
     if not rows and not damaged:
-        err.print(f"no model in {models}; train one: hdrm train --data DIR --models {models}", highlight=False)
+        line = f"no model in {models}; train one: hdrm train --data DIR --models {models}"
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -84,17 +86,21 @@ def show(
         print(manifest.model_dump_json(indent=1))
         return
     data, run = manifest.data, manifest.run
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("version", manifest.version)
-    facts.add_row("created", f"{run.created_at}, {run.seconds:.0f} s on {run.device}, seed {manifest.seed}")
-    facts.add_row("data", f"{data.name} ({data.users} users, {data.items} items, {data.interactions} trained on)")
-    facts.add_row("terms", data.terms or "not stated")
-    facts.add_row("geometry", f"dimension {manifest.model.encoder.dim}; {manifest.curvature}")
-    facts.add_row("steps", f"{manifest.model.steps} of {manifest.model.noise.timesteps}")
-    facts.add_row("diagnostics", ", ".join(f"{name} {value:.4g}" for name, value in manifest.diagnostics.items()))
-    facts.add_row("over-fetch", ", ".join(f"{m} for k={k}" for k, m in manifest.overfetch.items()))
-    facts.add_row("files", f"{len(manifest.files)}, {sum(f.size for f in manifest.files.values()) / 1e6:.1f} MB")
-    out.print(facts)
+    facts = {
+        "version": manifest.version,
+        "created": f"{run.created_at}, {run.seconds:.0f} s on {run.device}, seed {manifest.seed}",
+        "data": f"{data.name} ({data.users} users, {data.items} items, {data.interactions} trained on)",
+        "terms": data.terms or "not stated",
+        "geometry": f"dimension {manifest.model.encoder.dim}; {manifest.curvature}",
+        "steps": f"{manifest.model.steps} of {manifest.model.noise.timesteps}",
+        "diagnostics": ", ".join(f"{name} {value:.4g}" for name, value in manifest.diagnostics.items()),
+        "over-fetch": ", ".join(f"{m} for k={k}" for k, m in manifest.overfetch.items()),
+        "files": f"{len(manifest.files)}, {sum(f.size for f in manifest.files.values()) / 1e6:.1f} MB",
+    }
+    grid = Table.grid(padding=(0, 2))
+    for label, value in facts.items():
+        grid.add_row(label, escape(value))
+    out.print(grid)
     out.print(metrics_table(manifest))
 
 
@@ -116,7 +122,8 @@ def verify(
 
     store = ModelStore(models)
     problems: dict[str, list[str]] = {}
-    for path in [store.path(v) for v in store.versions()] if every else [store.path(version)]:
+    # an empty store has no current version to verify, and says so
+    for path in [store.path(v) for v in store.versions()] if every and store.versions() else [store.path(version)]:
         problems[path.name] = verify_artifact(path)
         if not problems[path.name]:
             try:
@@ -128,9 +135,9 @@ def verify(
         print(json.dumps({"ok": not any(problems.values()), "problems": problems}, indent=1))
     for name, found in problems.items():
         if found and not as_json:
-            err.print(f"[red]{name}[/]", *found, sep="\n  ", highlight=False, soft_wrap=True)
+            err.print(f"[red]{escape(name)}[/]", *map(escape, found), sep="\n  ", highlight=False, soft_wrap=True)
         elif not as_json:
-            out.print(f"{name}: all files intact, probe reproduced", highlight=False)
+            out.print(f"{name}: all files intact, probe reproduced", markup=False, highlight=False)
     if any(problems.values()):
         bad = ", ".join(name for name, found in problems.items() if found)
         raise ArtifactError(

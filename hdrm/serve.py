@@ -30,6 +30,7 @@ __all__ = ["check_address", "run_server", "serve"]
 GRACE_SECONDS = 8
 BACKLOG = 2048
 POLL_SECONDS = 0.1
+LOOPBACK_HINT = "keep --host 127.0.0.1, or say --allow-unauthenticated if something in front controls access"
 
 Announce = Callable[[str, str], None]
 
@@ -86,10 +87,12 @@ def run_server(
         ArtifactError: the model is missing, damaged, or computes something else here.
     """
     from service.registry import load_current
-    from service.settings import load_settings
+    from service.settings import load_settings, misspelt_variables
 
     signal.signal(signal.SIGTERM, _end)
     settings = load_settings() if models is None else load_settings(models=models)
+    for name, meant in misspelt_variables().items():
+        err.print(f"note: {name} is no setting; did you mean {meant}?", markup=False, highlight=False, soft_wrap=True)
     listener = _bind(host, port, allow_unauthenticated=allow_unauthenticated)
     with listener:
         loaded = load_current(settings)
@@ -102,14 +105,18 @@ def run_server(
                 _run_several(settings, workers, listener)
 
 
-def check_address(host: str, port: int) -> None:
+def check_address(host: str, port: int, *, hint: str) -> None:
     """Fail now rather than after a training, if the address cannot be served on.
+
+    Args:
+        host, port: the address.
+        hint: what to do if it is not loopback.
 
     Raises:
         ConfigError: the address is not loopback.
         UnavailableError: the port is taken, or the address is not ours.
     """
-    _bind(host, port, allow_unauthenticated=False).close()
+    _bind(host, port, allow_unauthenticated=False, hint=hint).close()
 
 
 def _run_single(settings: Settings, loaded: Loaded, listener: socket.socket) -> None:
@@ -144,9 +151,11 @@ def _uvicorn_config(app: Any, settings: Settings, **more: Any) -> Any:
     from uvicorn import Config
 
     from service.logs import log_config
+    from service.protocol import BoundedHttp
 
     return Config(
         app,
+        http=BoundedHttp,
         log_config=log_config(settings.log_level),
         access_log=False,
         server_header=False,
@@ -158,16 +167,17 @@ def _uvicorn_config(app: Any, settings: Settings, **more: Any) -> Any:
     )
 
 
-def _bind(host: str, port: int, *, allow_unauthenticated: bool) -> socket.socket:
+def _bind(host: str, port: int, *, allow_unauthenticated: bool, hint: str = LOOPBACK_HINT) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise UnavailableError(f"{host}: not an address ({error.strerror})", hint="try --host 127.0.0.1") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: an empty or overlong label
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise UnavailableError(f"--host {host}: not an address ({reason})", hint="try --host 127.0.0.1") from error
     family, kind, protocol, _, address = found[0]
     if not ip_address(address[0]).is_loopback and not allow_unauthenticated:
         raise ConfigError(
             f"--host {host}: refusing to listen where others can reach it, because requests need no key",
-            hint="keep --host 127.0.0.1, or say --allow-unauthenticated if something in front controls access",
+            hint=hint,
         )
     listener = socket.socket(family, kind, protocol)
     try:

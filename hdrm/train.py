@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from hdrm.console import err, out, progress
@@ -16,10 +17,15 @@ __all__ = ["metrics_table", "run_training", "train"]
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder of a data set, as `hdrm data fetch` or `import` writes it.")],
-    models: Annotated[Path, typer.Option(help="Folder of the model store; made if missing.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of a data set, as `hdrm data fetch` or `import` writes it.")
+    ] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of the model store; made if missing.")] = None,
     preset: Annotated[str, typer.Option(help="Settings to start from.")] = "default",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness: same seed, same machine, same model.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Seed of all randomness: same seed, machine and threads, same model."),
+    ] = 0,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be given several times."),
@@ -48,12 +54,15 @@ def train(
     if settings:
         print_settings(preset, changes or [])
         return
+    if data is None or models is None:
+        missing = "--data" if data is None else "--models"
+        raise typer.BadParameter("missing; needed unless --settings is given", param_hint=missing)
     result = run_training(data, models, preset=preset, seed=seed, changes=changes or [], resume=resume)
     out.print(metrics_table(result.manifest))
     out.print(f"gate of the diffusion: {result.manifest.diagnostics['gate']:.2f}", highlight=False)
     out.print(f"trained in {result.manifest.run.seconds:.0f} s on {result.manifest.run.device}", highlight=False)
     out.print(f"model version: {result.manifest.version}", highlight=False, soft_wrap=True)
-    err.print(f"next: hdrm serve --models {models}", highlight=False, soft_wrap=True)
+    err.print(f"next: hdrm serve --models {models}", markup=False, highlight=False, soft_wrap=True)
 
 
 def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: list[str], resume: bool) -> "Result":
@@ -105,13 +114,14 @@ def announce_resumption(*, interrupted: bool, resume: bool) -> None:
 
 def metrics_table(manifest: "Manifest") -> Table:
     """The comparison made when the model was trained."""
-    table = Table(title=f"{manifest.data.name}: held-out accuracy", caption=manifest.protocol, caption_justify="left")
+    title = escape(f"{manifest.data.name}: held-out accuracy")
+    table = Table(title=title, caption=escape(manifest.protocol), caption_justify="left")
     table.add_column("model")
     names = sorted({name for row in manifest.metrics for name in row.values}, reverse=True)
     for name in names:
         table.add_column(name, justify="right")
     for row in manifest.metrics:
-        table.add_row(row.model, *(f"{row.values[name]:.4f}" for name in names))
+        table.add_row(escape(row.model), *(f"{row.values[name]:.4f}" for name in names))
     return table
 
 
@@ -126,7 +136,7 @@ def print_settings(preset: str, changes: list[str]) -> None:
             if isinstance(value, Frozen):
                 rows(value, f"{prefix}{name}.")
             else:
-                table.add_row(f"{prefix}{name}", str(value), field.description)
+                table.add_row(f"{prefix}{name}", escape(str(value)), escape(field.description or ""))
 
     table = Table("setting", "value", "meaning", title=f"preset {preset}")
     rows(load_config(preset, changes), "")

@@ -11,18 +11,19 @@
 
 No file is a pickle. The manifest's bytes are canonical and carry their own checksum, so a change of any byte in
 any file is noticed and named. The version is a digest of everything but the circumstances of the run: training
-again with the same data, settings and seed gives the same version.
+again with the same data, settings and seed, on the same machine with as many threads, gives the same version.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError
+import torch
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -135,6 +136,13 @@ class Probe(Frozen):
     items: list[list[int]]
     distances: list[list[float]]
 
+    @model_validator(mode="after")
+    def _answered(self) -> Self:
+        lengths = {*map(len, self.items), *map(len, self.distances)}
+        if not len(self.histories) == len(self.items) == len(self.distances) > 0 or len(lengths) != 1 or 0 in lengths:
+            raise ValueError("expected an answer for every history, all of one length")
+        return self
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -220,9 +228,7 @@ def write_artifact(
         checksum="",
         **about,
     )
-    content = manifest.model_dump(mode="json", exclude={"version", "run", "checksum"})
-    version = f"{manifest.preset}-{hashlib.sha256(_canonical(content)).hexdigest()[:12]}"
-    manifest = manifest.model_copy(update={"version": version})
+    manifest = manifest.model_copy(update={"version": _version(manifest)})
     manifest = manifest.model_copy(update={"checksum": _manifest_checksum(manifest)})
     (directory / MANIFEST).write_bytes(_canonical(manifest.model_dump(mode="json")))
     return manifest
@@ -252,6 +258,8 @@ def read_manifest(directory: Path) -> Manifest:
         raise ArtifactError(f"{path}: not a valid manifest ({error.error_count()} fields)") from error
     if raw != _canonical(parsed) or manifest.checksum != _manifest_checksum(manifest):
         raise ArtifactError(f"{path}: checksum mismatch, the file was altered after it was published")
+    if manifest.version != _version(manifest):
+        raise ArtifactError(f"{path}: the version {manifest.version} is not that of the content")
     return manifest
 
 
@@ -300,13 +308,13 @@ def load_artifact(directory: Path) -> Artifact:
         diffusion.load_state_dict(weights)
         items = load_file(directory / "items.safetensors")
         catalogue = _read_catalogue(directory)
-        _check_sizes(catalogue, items["vectors"], items["messages"], manifest.model.encoder.dim)
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        _check_parts(catalogue, items["vectors"], items["messages"], probe, manifest.model.encoder.dim)
+        overfetch = {int(k): m for k, m in manifest.overfetch.items()}
+        model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch, manifest.data.ordered)
+        return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
-    overfetch = {int(k): m for k, m in manifest.overfetch.items()}
-    model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch, manifest.data.ordered)
-    return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
 
 
 def run_probe(recommender: Recommender, probe: Probe) -> None:
@@ -365,10 +373,23 @@ def _read_catalogue(directory: Path) -> Catalogue:
     )
 
 
-def _check_sizes(catalogue: Catalogue, vectors: Tensor, messages: Tensor, dim: int) -> None:
-    """Raise ValueError unless all parts speak of the same users and items."""
+def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe: Probe, dim: int) -> None:
+    """Raise ValueError unless all parts are what they should be and speak of the same users and items."""
     n_items = len(catalogue.items)
     metadata, histories = catalogue.metadata, catalogue.histories
+    types = {
+        "vectors": (vectors.dtype, torch.float32),
+        "messages": (messages.dtype, torch.float32),
+        "popularity": (catalogue.counts.dtype, np.dtype(np.int64)),
+        "history items": (histories.items.dtype, np.dtype(np.int32)),
+        **{
+            name: (v.offsets.dtype, np.dtype(np.int64))
+            for name, v in (("users", catalogue.users), ("items", catalogue.items))
+        },
+    }
+    for name, (got, expected) in types.items():
+        if got != expected:
+            raise ValueError(f"{name}: got {got}, expected {expected}")
     sizes = {
         "vectors": (tuple(vectors.shape), (n_items, dim)),
         "messages": (tuple(messages.shape), (n_items, dim)),
@@ -378,11 +399,22 @@ def _check_sizes(catalogue: Catalogue, vectors: Tensor, messages: Tensor, dim: i
         "categories": (len(metadata.categories), n_items),
         "histories": (len(histories), len(catalogue.users)),
     }
-    for name, (got, expected) in sizes.items():
-        if got != expected:
-            raise ValueError(f"{name}: got {got}, expected {expected}")
-    if len(histories.items) and not 0 <= histories.items.min() <= histories.items.max() < n_items:
-        raise ValueError(f"histories: expected item indices from 0 to {n_items - 1}")
+    for name, (size, expected_size) in sizes.items():
+        if size != expected_size:
+            raise ValueError(f"{name}: got {size}, expected {expected_size}")
+    probed = np.array([item for row in probe.histories for item in row], np.int64)
+    for name, indices in (("histories", histories.items), ("probe", probed)):
+        if len(indices) and not 0 <= indices.min() <= indices.max() < n_items:
+            raise ValueError(f"{name}: expected item indices from 0 to {n_items - 1}")
+    if catalogue.counts.min(initial=0) < 0:
+        raise ValueError("popularity: expected counts of at least 0")
+    for vocabulary in (catalogue.users, catalogue.items):
+        vocabulary.blob.tobytes().decode()
+
+
+def _version(manifest: Manifest) -> str:
+    content = manifest.model_dump(mode="json", exclude={"version", "run", "checksum"})
+    return f"{manifest.preset}-{hashlib.sha256(_canonical(content)).hexdigest()[:12]}"
 
 
 def _manifest_checksum(manifest: Manifest) -> str:

@@ -1,8 +1,8 @@
 """Settings of the model: small, frozen, validated; each field says what it changes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["DenoiserConfig", "EncoderConfig", "Frozen", "HistoryConfig", "ModelConfig", "NoiseConfig"]
 
@@ -10,7 +10,7 @@ __all__ = ["DenoiserConfig", "EncoderConfig", "Frozen", "HistoryConfig", "ModelC
 class Frozen(BaseModel):
     """Base of all settings: immutable, unknown fields refused, no silent conversion of types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class EncoderConfig(Frozen):
@@ -53,6 +53,15 @@ class NoiseConfig(Frozen):
     alpha_bar_first: Annotated[float, Field(gt=0, lt=1)] = Field(0.99, description="signal kept at t = 1")
     alpha_bar_last: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="signal kept at t = T")
 
+    @model_validator(mode="after")
+    def _noise_grows(self) -> Self:
+        if self.alpha_bar_first <= self.alpha_bar_last:
+            raise ValueError(
+                f"alpha_bar_first ({self.alpha_bar_first:g}) must be greater than alpha_bar_last "
+                f"({self.alpha_bar_last:g})"
+            )
+        return self
+
 
 class DenoiserConfig(Frozen):
     """The reverse network."""
@@ -73,3 +82,9 @@ class ModelConfig(Frozen):
     steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         3, description="reverse steps at inference unless the caller says otherwise; 0 skips the diffusion"
     )
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        if self.steps > self.noise.timesteps:
+            raise ValueError(f"steps ({self.steps}) must be at most noise.timesteps ({self.noise.timesteps})")
+        return self

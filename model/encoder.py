@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from model.config import EncoderConfig
-from model.geometry import cap_radius, log0, manifold_parameter
+from model.geometry import cap_radius, log0
 from model.history import Histories
+from model.manifold import manifold_parameter
 
 __all__ = ["Encoding", "GraphEncoder", "Propagation"]
 

@@ -1,4 +1,4 @@
-"""Lorentz-model geometry, curvature -1: the only module that knows geoopt.
+"""Lorentz-model geometry, curvature -1: maps, distances and centroids as pure functions.
 
 Conventions
     signature   <x, y>_L = -x[0] y[0] + x[1] y[1] + ... + x[d] y[d], the time coordinate first
@@ -11,17 +11,12 @@ Symbols: x, y points (..., d+1); u, v tangent vectors at o (..., d).
 References
     [1] Nickel and Kiela, Learning Continuous Hierarchies in the Lorentz Model, ICML 2018
     [2] Law et al., Lorentzian Distance Learning for Hyperbolic Representations, ICML 2019
-    [3] geoopt, https://github.com/geoopt/geoopt
 
-geoopt supplies the manifold, its parameters and its Riemannian optimiser. The maps and distances below are
-closed forms written in terms of tangent vectors, because geoopt 0.5.1 loses precision exactly where ranking
-needs it (near points in float32); the tests hold them against geoopt in float64.
+These are closed forms in terms of tangent vectors, because geoopt 0.5.1, whose manifold and optimiser train the
+embeddings (model.manifold), loses precision exactly where ranking needs it: near points in float32. The tests hold
+them against geoopt in float64.
 """
 
-from collections.abc import Iterable
-from typing import Any, cast
-
-import geoopt
 import torch
 from torch import Tensor
 
@@ -33,15 +28,10 @@ __all__ = [
     "distance",
     "exp0",
     "inner",
-    "load_riemannian_adam",
     "log0",
-    "manifold_parameter",
     "pairwise_square_distance",
     "radius",
-    "riemannian_adam",
 ]
-
-Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
 def radius(v: Tensor) -> Tensor:
@@ -125,34 +115,6 @@ def centroid(v: Tensor, weights: Tensor | None = None) -> Tensor:
     points = exp0(v)
     total = points.sum(-2) if weights is None else (points * weights.unsqueeze(-1)).sum(-2)
     return log0(total / (-inner(total, total)).clamp_min(torch.finfo(v.dtype).tiny).sqrt().unsqueeze(-1))
-
-
-def manifold_parameter(v: Tensor) -> geoopt.ManifoldParameter:
-    """A trainable point exp0(v) that Riemannian optimisers keep on the manifold: (..., d) -> (..., d+1) float64.
-
-    In float32 geoopt's exponential map turns into NaN after a few hundred steps of Riemannian Adam.
-    """
-    return geoopt.ManifoldParameter(exp0(v.double()), manifold=geoopt.Lorentz(k=1.0))
-
-
-def riemannian_adam(parameters: Parameters, *, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
-    """geoopt's Riemannian Adam [3]; parameters that lie on no manifold take plain Adam steps.
-
-    `stabilize=1` projects back after every step: float32 drifts off the hyperboloid otherwise.
-    """
-    optimiser = geoopt.optim.RiemannianAdam(parameters, lr=lr, weight_decay=weight_decay, stabilize=1)
-    return cast(torch.optim.Optimizer, optimiser)
-
-
-def load_riemannian_adam(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Put a state taken with `state_dict` back, exactly.
-
-    torch turns the step count into a float32 tensor when it loads; geoopt counts in Python integers and computes
-    its bias corrections from them, so a continued run would drift from an uninterrupted one.
-    """
-    optimiser.load_state_dict(state)
-    for moments in optimiser.state.values():
-        moments["step"] = int(moments["step"])
 
 
 def _sinhc(r: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ class Histories:
     def __post_init__(self) -> None:
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.items):
             raise ValueError("indptr: expected n + 1 offsets from 0 to the number of items")
+        if (self.indptr[1:] < self.indptr[:-1]).any():
+            raise ValueError("indptr: expected offsets that never fall")
 
     @classmethod
     def of(cls, rows: Sequence[Int32]) -> "Histories":

@@ -47,8 +47,8 @@ class ExactIndex:
     """
 
     def __init__(self, vectors: Float32, *, overfetch: Mapping[int, int]) -> None:
-        if not overfetch:
-            raise ValueError("overfetch: got an empty mapping, expected at least one {k: m}")
+        if not overfetch or min(*overfetch, *overfetch.values()) < 1:
+            raise ValueError(f"overfetch: got {dict(overfetch)}, expected at least one {{k: m}}, all of them positive")
         self.vectors = vectors
         self.overfetch = dict(sorted(overfetch.items()))
         self._longest = float(np.linalg.norm(vectors, axis=1).max(initial=0.0))

@@ -68,12 +68,27 @@ class ModelStore:
             raise ArtifactError(f"{self.root}: no model version {wanted!r}; there are: {known}")
         return self.root / wanted
 
+    def prepare(self) -> None:
+        """Make sure that publishing will be possible, before the work of training is done.
+
+        Raises:
+            ArtifactError: the directory cannot be made or written to.
+        """
+        area = self.root / ".staging"
+        try:
+            area.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=area).close()
+        except OSError as error:
+            raise ArtifactError(
+                f"{self.root}: models cannot be written there ({error.strerror})",
+                hint="choose a folder that you can write to, or one that does not exist yet",
+            ) from error
+
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A fresh directory to write an artifact into; removed afterwards unless it was published."""
-        area = self.root / ".staging"
-        area.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(dir=area))
+        self.prepare()
+        directory = Path(tempfile.mkdtemp(dir=self.root / ".staging"))
         try:
             yield directory
         finally:

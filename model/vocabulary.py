@@ -26,6 +26,11 @@ class Vocabulary:
     blob: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        offsets = self.offsets
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(self.blob) or (offsets[1:] < offsets[:-1]).any():
+            raise ValueError("offsets: expected n + 1 offsets that never fall, from 0 to the number of bytes")
+
     @classmethod
     def of(cls, ids: Iterable[str]) -> "Vocabulary":
         """From ids in byte order.

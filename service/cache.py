@@ -5,24 +5,22 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from model.errors import ConfigError
 from service.settings import Settings
 
 __all__ = ["Cache", "MemoryCache", "RedisCache", "create_cache"]
 
 Clock = Callable[[], float]
-T = TypeVar("T")
 
 ENTRY_OVERHEAD = 250  # bytes of Python objects around one entry of the in-process cache, measured
 BREAK_SECONDS = 1.0
-CONNECTIONS = 32
 DIGEST_SIZE = 16
 
 logger = logging.getLogger("hdrm.service")
@@ -52,11 +50,7 @@ class Cache(Protocol):
 
 
 def create_cache(settings: Settings) -> Cache:
-    """The cache that the settings ask for.
-
-    Raises:
-        ConfigError: the Redis URL cannot be used.
-    """
+    """The cache that the settings ask for."""
     if settings.redis_url is None:
         return MemoryCache(settings.cache_max_bytes, settings.cache_ttl_seconds)
     return RedisCache(
@@ -118,76 +112,100 @@ class MemoryCache:
         self.size -= _cost(key, value)
 
 
+@dataclass(frozen=True, slots=True)
+class _Command:
+    words: tuple[str | bytes | int, ...]
+    reply: "asyncio.Future[object]"
+
+    def answer(self, reply: object) -> None:
+        if not self.reply.done():  # its request may have been given up
+            self.reply.set_result(reply)
+
+
 class RedisCache:
     """Redis behind a short time-out and a breaker.
 
-    After a failure Redis is left alone for a second; then one request at a time tries it again, so neither a
-    Redis that is gone nor one that hangs costs more than one time-out a second, and its return is noticed.
-    Values carry a digest: what was cut, altered or written by something else counts as absent.
+    Commands that come while others are under way go together in the next round trip, so there is one at a time
+    whatever the load. After a failure Redis is left alone for a second; then one command tries it again, so neither
+    a Redis that is gone nor one that hangs costs more than one time-out a second, and its return is noticed. Values
+    carry a digest: what was cut, altered or written by something else counts as absent.
 
     Args:
-        url: redis://, rediss:// or unix://.
+        url: redis://, rediss:// or unix://, as checked by the settings.
         ttl_seconds: age at which Redis forgets an entry.
-        timeout_seconds: longest time of one operation, DNS and connecting included.
+        timeout_seconds: longest time of one round trip, DNS and connecting included.
         clock: seconds, monotonic.
-
-    Raises:
-        ConfigError: the URL cannot be used.
     """
 
     backend: Literal["memory", "redis"] = "redis"
 
     def __init__(self, url: str, *, ttl_seconds: int, timeout_seconds: float, clock: Clock = time.monotonic) -> None:
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                timeout=timeout_seconds,
-                socket_timeout=timeout_seconds,
-                socket_connect_timeout=timeout_seconds,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-        except ValueError:  # its message may quote the URL
-            pool = None
-        if pool is None:
-            raise ConfigError("HDRM_REDIS_URL: not a valid Redis URL", hint="such as redis://redis:6379/0")
-        self._pool = pool
-        self._redis = Redis.from_pool(pool)
+        self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2)
         self._ttl = ttl_seconds
         self._timeout = timeout_seconds
         self._clock = clock
         self._retry_at: float | None = None
+        self._waiting: list[_Command] = []
+        self._sender: asyncio.Task[None] | None = None
 
     @property
     def degraded(self) -> bool:
         return self._retry_at is not None
 
     async def get(self, key: str) -> bytes | None:
-        sealed = await self._attempt(lambda: self._redis.get(key))
+        sealed = await self._submit("GET", key)
         return _unseal(key, sealed) if isinstance(sealed, bytes) else None
 
     async def set(self, key: str, value: bytes) -> None:
-        await self._attempt(lambda: self._redis.set(key, _seal(key, value), ex=self._ttl))
+        await self._submit("SET", key, _seal(key, value), "EX", self._ttl)
 
     async def close(self) -> None:
+        if self._sender is not None:
+            await self._sender
         await self._redis.aclose()
 
-    async def _attempt(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+    async def _submit(self, *words: str | bytes | int) -> object:
+        """Redis's reply, None if it gives none."""
         if self._retry_at is not None:
             if self._clock() < self._retry_at:
                 return None
             self._retry_at = self._clock() + BREAK_SECONDS  # the others wait for the outcome of this one
-        try:
-            async with asyncio.timeout(self._timeout):
-                result = await operation()
-        except Exception as error:  # whatever it is, answers go on
-            await self._failed(error)
-            return None
+        command = _Command(words, asyncio.get_running_loop().create_future())
+        self._waiting.append(command)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+        return await command.reply
+
+    async def _send(self) -> None:
+        while self._waiting:
+            commands, self._waiting = self._waiting, []
+            try:
+                async with asyncio.timeout(self._timeout):
+                    replies = await self._round_trip(commands)
+            except Exception as error:  # whatever it is, answers go on
+                await self._failed(error)
+                commands, self._waiting = commands + self._waiting, []
+                replies = [None] * len(commands)
+            else:
+                self._succeeded()
+            for command, reply in zip(commands, replies, strict=True):
+                command.answer(reply)
+
+    async def _round_trip(self, commands: list[_Command]) -> list[object]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command.words)
+        replies: list[object] = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            # a key that something else put a list or a set under is no failure of Redis
+            if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+                raise reply
+        return replies
+
+    def _succeeded(self) -> None:
         if self._retry_at is not None:
             self._retry_at = None
             logger.info("cache: redis answers again")
-        return result
 
     async def _failed(self, error: Exception) -> None:
         if self._retry_at is None:
@@ -195,9 +213,9 @@ class RedisCache:
         self._retry_at = self._clock() + BREAK_SECONDS
         try:
             async with asyncio.timeout(self._timeout):
-                await self._pool.disconnect(inuse_connections=False)
+                await self._redis.connection_pool.disconnect()
         except Exception as closing:
-            logger.debug("cache: closing idle connections failed (%s)", type(closing).__name__)
+            logger.debug("cache: closing connections failed (%s)", type(closing).__name__)
 
 
 def _cost(key: str, value: bytes) -> int:

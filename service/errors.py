@@ -19,7 +19,7 @@ from starlette.responses import Response
 from model.errors import HdrmError, UnavailableError
 from service.schemas import FieldProblem, allowed_values
 
-__all__ = ["Problem", "install_handlers", "internal_error", "problem_response"]
+__all__ = ["MEDIA_TYPE", "Problem", "install_handlers", "internal_error", "problem_document", "problem_response"]
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
@@ -57,17 +57,24 @@ class Problem(HTTPException):
 
 def problem_response(request: Request, problem: Problem) -> Response:
     """The document of a problem, for a request."""
+    instance = quote(request.scope["path"], errors="replace")
+    document = problem_document(problem, instance=instance, request_id=getattr(request.state, "request_id", ""))
+    return Response(document, problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+def problem_document(problem: Problem, *, instance: str, request_id: str) -> bytes:
+    """The JSON of a problem; `instance` is the path it occurred at, empty if there is none yet."""
     document = {
         "type": f"urn:hdrm:problem:{problem.code}",
         "title": HTTPStatus(problem.status_code).phrase,
         "status": problem.status_code,
         "detail": problem.detail,
-        "instance": quote(request.scope["path"], errors="replace"),
+        "instance": instance,
         "code": problem.code,
-        "request_id": getattr(request.state, "request_id", ""),
+        "request_id": request_id,
         "errors": [error.model_dump(exclude_none=True) for error in problem.errors],
     }
-    return Response(orjson.dumps(document), problem.status_code, problem.headers, MEDIA_TYPE)
+    return orjson.dumps(document)
 
 
 def internal_error() -> Problem:

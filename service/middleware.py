@@ -1,5 +1,6 @@
 """Around every request: its id, its time, its line in the log, the bound of its body, the last resort for errors."""
 
+import asyncio
 import logging
 import re
 import time
@@ -80,16 +81,18 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses longer bodies with 413, by their announced length or as they arrive.
+    """Refuses longer bodies with 413, by their announced length or as they arrive, and slow ones with 408.
 
     Args:
         app: what is inside.
         max_bytes: longest body that is read.
+        seconds: longest time it may take to arrive.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, seconds: float = 10.0) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -100,11 +103,18 @@ class BodyLimit:
         if announced.isdecimal() and int(announced[:20]) > self.max_bytes:
             await problem_response(Request(scope), self._problem())(scope, receive, send)
             return
-        received = 0
+        received, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self.seconds
 
         async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            try:
+                async with asyncio.timeout_at(None if whole else deadline):
+                    message = await receive()
+            except TimeoutError:
+                detail = f"The body did not arrive within {self.seconds:g} seconds."
+                raise Problem(408, "body_too_slow", detail, headers={"Connection": "close"}) from None
+            whole = not message.get("more_body", False)  # what follows is the client's leaving, whenever that is
             received += len(message.get("body", b""))
             if received > self.max_bytes:
                 raise self._problem()

@@ -1,14 +1,17 @@
 """Settings of the service, from HDRM_* environment variables: the only file that reads the environment."""
 
+import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.asyncio import ConnectionPool
 
 from model.errors import ConfigError
 
-__all__ = ["PREFIX", "Settings", "load_settings"]
+__all__ = ["PREFIX", "Settings", "load_settings", "misspelt_variables"]
 
 PREFIX = "HDRM_"
 
@@ -54,10 +57,38 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+    def _usable_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("expected a URL that starts with redis://, rediss:// or unix://")
+        try:  # opens no connection
+            ConnectionPool.from_url(value.get_secret_value()).make_connection()  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError):
+            usable = False  # the error may quote the URL, so it must not become this one's context
+        else:
+            usable = True
+        if not usable:
+            raise ValueError("not a valid Redis URL; expected one such as redis://redis:6379/0")
         return value
+
+    @field_validator("metrics_dir")
+    @classmethod
+    def _is_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("expected a folder that exists")
+        return value
+
+
+def misspelt_variables() -> dict[str, str]:
+    """Variables of the environment that name no setting but look like one, and the setting each looks like.
+
+    Others, such as those that Kubernetes sets for a service called hdrm, mean something else.
+    """
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
+    close = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in unknown}
+    return {name: matches[0] for name, matches in close.items() if matches}
 
 
 def load_settings(**given: Any) -> Settings:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from training.data.datasets import TIMESTAMP, Dataset, Order, make_dataset, write_dataset
+from training.data.datasets import Dataset, Order, make_dataset, write_dataset
+from training.data.schema import TIMESTAMP
 
 USERS, ITEMS, CLUSTERS = 120, 60, 4
 

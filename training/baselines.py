@@ -13,7 +13,7 @@ __all__ = ["Ease", "Popularity", "tuned_ease"]
 
 Float32 = npt.NDArray[np.float32]
 
-LAMBDAS = (50.0, 100.0, 200.0, 500.0, 1000.0)
+LAMBDAS = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
 
 
 class Popularity:

@@ -4,12 +4,15 @@ import json
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from model.config import Frozen, ModelConfig
 from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = ["DiffusionFitConfig", "EncoderFitConfig", "SplitConfig", "TrainConfig", "load_config", "preset_names"]
 
@@ -105,10 +108,9 @@ def load_config(preset: str, changes: Iterable[str] = ()) -> TrainConfig:
         target[key] = _value(raw.strip())
     try:
         # by way of JSON, whose arrays strict validation takes for tuples
-        return TrainConfig.model_validate_json(json.dumps(values))
+        return TrainConfig.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
-        raise ConfigError("settings: " + "; ".join(lines)) from error
+        raise ConfigError("settings: " + "; ".join(map(_problem, error.errors()))) from error
 
 
 def _known(config: type[Frozen], path: list[str], shown: str) -> None:
@@ -124,6 +126,12 @@ def _known(config: type[Frozen], path: list[str], shown: str) -> None:
             _known(section, rest, shown)
         case _ if rest:
             raise ConfigError(f"--set {shown}: {name!r} has no keys of its own")
+
+
+def _problem(error: "ErrorDetails") -> str:
+    if error["type"] == "value_error":  # between two settings, which the message names
+        return f"{'.'.join([*map(str, error['loc']), ''])}{error['ctx']['error']}"
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r}"
 
 
 def _value(raw: str) -> Any:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from model.encoder import Encoding, GraphEncoder, Propagation
-from model.geometry import cap_radius, load_riemannian_adam, pairwise_square_distance, riemannian_adam
+from model.geometry import cap_radius, pairwise_square_distance
 from model.history import Histories, recency_weights, weighted_means
+from model.manifold import load_riemannian_adam, riemannian_adam
 from training.config import TrainConfig
 from training.evaluate import ScoreRanker, measure
 from training.loop import State, plain_tensors

@@ -79,7 +79,11 @@ def top_k(scores: Float32, masked: Histories, k: int) -> Int32:
     """
     scores[masked.owners(), masked.items] = -np.inf
     k_here = min(k, scores.shape[1])
-    best = np.sort(np.argpartition(-scores, k_here - 1, axis=1)[:, :k_here], axis=1)
+    kth = -np.partition(-scores, k_here - 1, axis=1)[:, k_here - 1 : k_here]
+    # all above the k-th best score, and of those equal to it the first ones by index
+    above, level = scores > kth, scores == kth
+    chosen = above | (level & (np.cumsum(level, axis=1) <= k_here - above.sum(1, keepdims=True)))
+    best = np.nonzero(chosen)[1].reshape(len(scores), k_here)
     kept = np.take_along_axis(scores, best, axis=1)
     order = np.argsort(-kept, axis=1, kind="stable")
     ranked = np.full((len(scores), k), -1, np.int32)

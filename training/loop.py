@@ -102,7 +102,8 @@ def run_stage(
         if not math.isfinite(loss):
             raise HdrmError(
                 f"{stage.name}: the loss is {loss} in epoch {number}",
-                hint="lower the learning rate, for example --set encoder_fit.learning_rate=0.01",
+                hint=f"lower the learning rate with --set {stage.name}_fit.learning_rate=..., "
+                f"or look at the values that `hdrm train --settings` lists for {stage.name}_fit",
             )
         score = stage.score()
         current["epoch"] = number
@@ -132,7 +133,7 @@ def load_checkpoint(path: Path) -> State | None:
     try:
         state: State = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        raise HdrmError(f"{path}: not a readable checkpoint", hint="start again without --resume") from error
+        raise HdrmError(f"{path}: not a readable checkpoint", hint="remove the file to start again") from error
     return state
 
 

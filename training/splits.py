@@ -11,10 +11,9 @@ from model.history import Histories
 from model.vocabulary import Vocabulary
 from training.config import SplitConfig
 from training.data.datasets import Dataset
+from training.data.schema import PARTS
 
 __all__ = ["Split", "make_split"]
-
-PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,9 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
         if len(histories.items) == 0:
             raise DataError(
                 f"the {part} part of {dataset.info.name} is empty",
-                hint="histories are too short to hold anything out: add data, or raise split.valid and split.test",
+                hint="the data brings its own split: import one whose three parts have pairs"
+                if dataset.info.presplit
+                else "histories are too short to hold anything out: add data, or raise split.valid and split.test",
             )
     if dataset.info.presplit:
         query = served = rows["train"]

@@ -77,7 +77,9 @@ class TrainingRun:
     ) -> None:
         self.dataset, self.config, self.preset, self.seed, self.observer = dataset, config, preset, seed, observer
         self.store = ModelStore(models)
-        identity = json.dumps([dataset.info.fingerprint, config.model_dump(mode="json"), preset, seed])
+        # the fingerprint is that of the tables alone; what their order means makes a difference too
+        data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]
+        identity = json.dumps([data, config.model_dump(mode="json"), preset, seed])
         name = hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.checkpoint = models / ".checkpoints" / f"{name}.pt"
 
@@ -92,9 +94,11 @@ class TrainingRun:
             resume: continue an interrupted run, if there is one; the result is the one it would have had.
 
         Raises:
-            HdrmError: the data cannot be split, the loss diverges, or the checkpoint is unreadable.
+            HdrmError: the model store cannot be written to, the data cannot be split, the loss diverges, or the
+                checkpoint is unreadable.
         """
         started = time.monotonic()
+        self.store.prepare()
         states = (load_checkpoint(self.checkpoint) if resume else None) or {}
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = make_split(self.dataset, self.config.split, seed=self.seed)
@@ -134,16 +138,17 @@ class TrainingRun:
 
     def _compare(self, model: TrainedModel, split: Split) -> list[MetricsRow]:
         """The model and its baselines on the test part."""
-        self.observer.stage("evaluation", 0)
         n_items = len(split.items)
         counts = np.bincount(split.train.items, minlength=n_items)
         recommender = model.recommender(counts)
         rankers: dict[str, Ranker] = {"popularity": ScoreRanker(Popularity(split.train, n_items))}
         if n_items <= EASE_MAX_ITEMS:
+            self.observer.stage("EASE, tuned on valid", 0)
             ease = tuned_ease(split.train, split.valid, n_items)
             rankers[f"EASE, lambda {ease.regularisation:g}"] = ScoreRanker(ease)
         rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
         rankers[f"HDRM, {self.preset} ({self.config.steps} steps)"] = RecommenderRanker(recommender)
+        self.observer.stage("evaluation on test", 0)
         masked = split.masked
         return [
             MetricsRow(model=name, values=measure(ranker, split.query, masked, split.test))

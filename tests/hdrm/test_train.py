@@ -1,6 +1,7 @@
 """`hdrm train` and `hdrm models`, as a script calls them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,10 @@ def test_a_damaged_manifest_is_listed_as_such(models: Path) -> None:
         (["--data", "nowhere", "--models", "m"], "nowhere"),
         (["--data", "DATA", "--models", "m", "--set", "encoder.size=1"], "no 'size' here"),
         (["--data", "DATA", "--models", "m", "--preset", "best"], "there are: default"),
+        (["--data", "DATA", "--models", "m", "--set", "steps=51"], "steps (51) must be at most noise.timesteps (50)"),
+        (["--data", "DATA", "--models", "m", "--set", "noise.alpha_bar_first=0.01"], "greater than alpha_bar_last"),
+        (["--data", "DATA", "--models", "m", "--set", "encoder.dim=2024-01-01"], "encoder.dim"),
+        (["--data", "DATA", "--models", "/dev/null"], "/dev/null: models cannot be written there"),
     ],
 )
 def test_a_mistake_is_one_message_with_exit_status_1(data_dir: Path, arguments: list[str], message: str) -> None:
@@ -96,7 +101,9 @@ def test_a_mistake_is_one_message_with_exit_status_1(data_dir: Path, arguments: 
 
 
 def test_a_missing_option_has_exit_status_2() -> None:
-    assert hdrm("train", "--data", "x").returncode == 2
+    done = hdrm("train", "--data", "x")
+    assert done.returncode == 2
+    assert "--models" in done.stderr
 
 
 def test_models_of_an_empty_store_point_to_training(tmp_path: Path) -> None:
@@ -106,8 +113,30 @@ def test_models_of_an_empty_store_point_to_training(tmp_path: Path) -> None:
     assert "hdrm train" in shown.stderr
 
 
-def test_settings_are_printed_with_their_meaning(tmp_path: Path) -> None:
-    done = hdrm("train", "--settings", "--data", tmp_path, "--models", tmp_path, "--set", "encoder.dim=77")
+def test_an_empty_store_is_not_verified(tmp_path: Path) -> None:
+    for options in ([], ["--all"]):
+        done = hdrm("models", "verify", "--models", tmp_path / "none", *options)
+        assert done.returncode == 1
+        assert "no model has been published" in done.stderr
+
+
+def test_names_are_printed_as_they_are_whatever_they_look_like(data_dir: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(data_dir, tmp_path / "data [red]"))
+    info = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps(info | {"name": "[/b] plays", "source": "[/x].csv"}))
+    store = tmp_path / "[/b] models [red]"
+    listed = hdrm("models", "list", "--models", store)
+    assert str(store) in listed.stderr
+    trained = hdrm("train", "--data", data, "--models", store, *CHANGES)
+    assert f"next: hdrm serve --models {store}" in trained.stderr
+    assert "[/b] plays" in trained.stdout
+    for done in (hdrm("data", "describe", data), hdrm("models", "show", "--models", store)):
+        assert done.returncode == 0, done.stderr
+        assert "[/b] plays" in done.stdout
+
+
+def test_settings_are_printed_with_their_meaning() -> None:
+    done = hdrm("train", "--settings", "--set", "encoder.dim=77")
     assert done.returncode == 0
     assert "encoder.dim" in done.stdout
     assert "77" in done.stdout

@@ -1,5 +1,6 @@
 """What is published is whole, is noticed when it is altered, and computes what it computed."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -38,7 +39,7 @@ USERS, ITEMS, DIM = 4, 30, 6
 def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00", **wrong: object) -> Manifest:
     """A small random model; `created_at` belongs to the circumstances, the rest to the content.
 
-    `wrong` replaces parts of the catalogue after the probe was made.
+    `wrong` replaces parts of the catalogue, the probe or the over-fetch after the probe was made.
     """
     generator = torch.Generator().manual_seed(seed)
     config = ModelConfig(encoder=EncoderConfig(dim=DIM), denoiser=DenoiserConfig(hidden=8))
@@ -77,6 +78,8 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
     }
     store = ModelStore(root)
     with store.staging() as staged:
+        probe = wrong.pop("probe", probe)  # type: ignore[assignment]
+        model = replace(model, overfetch=wrong.pop("overfetch", model.overfetch))  # type: ignore[arg-type]
         write_artifact(staged, model, replace(catalogue, **wrong), probe, about)  # type: ignore[arg-type]
         return store.publish(staged)
 
@@ -196,12 +199,40 @@ def test_the_version_is_the_content_not_the_circumstances(published: Path, tmp_p
         ("metadata", ItemMetadata(titles=[], years=[], categories=[]), "titles: got 0, expected 30"),
         ("histories", Histories.of([np.array([30], np.int32)] * 4), "item indices from 0 to 29"),
         ("histories", Histories.of([np.array([-1], np.int32)] * 4), "item indices from 0 to 29"),
+        ("counts", np.ones(30, np.int32), "popularity: got int32, expected int64"),
+        ("counts", np.full(30, -1), "popularity: expected counts of at least 0"),
+        ("overfetch", {0: 5}, "all of them positive"),
+        ("probe", Probe(histories=[[30]], items=[[0]], distances=[[0.1]]), "probe: expected item indices from 0 to 29"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path, part: str, value: object, message: str) -> None:
     manifest = publish(tmp_path, **{part: value})  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match=message):
         load_artifact(tmp_path / manifest.version)
+
+
+def test_a_version_that_is_not_the_contents_is_refused(copy: Path) -> None:
+    renamed = read_manifest(copy).model_copy(update={"version": "test-000000000000"})
+    body = renamed.model_copy(update={"checksum": ""}).model_dump(mode="json")
+    sealed = body | {"checksum": hashlib.sha256(canonical(body)).hexdigest()}
+    (copy / MANIFEST).write_bytes(canonical(sealed))
+    with pytest.raises(ArtifactError, match="the version test-000000000000 is not that of the content"):
+        read_manifest(copy)
+
+
+def canonical(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("histories", "items", "distances"),
+    [([], [], []), ([[0]], [[]], [[]]), ([[0]], [[1]], []), ([[0], [1]], [[1], [1, 2]], [[0.1], [0.1, 0.2]])],
+)
+def test_a_probe_has_answers_of_one_length(
+    histories: list[list[int]], items: list[list[int]], distances: list[list[float]]
+) -> None:
+    with pytest.raises(ValueError, match="expected an answer for every history"):
+        Probe(histories=histories, items=items, distances=distances)
 
 
 def test_the_probe_accepts_the_model_it_was_made_with_and_no_other(published: Path) -> None:

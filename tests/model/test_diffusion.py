@@ -14,6 +14,7 @@ def diffusion(*, trained: bool = True, **noise: object) -> UserDiffusion:
         encoder=EncoderConfig(dim=DIM),
         noise=NoiseConfig.model_validate(noise),
         denoiser=DenoiserConfig(hidden=16, time_dim=6),
+        steps=1,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -9,7 +9,7 @@ import pytest
 
 from model.errors import ConfigError
 from service.cache import Cache, MemoryCache, RedisCache, create_cache
-from service.settings import Settings
+from service.settings import Settings, load_settings
 from tests.service.conftest import RedisServer, free_port
 
 
@@ -112,7 +112,9 @@ def test_values_that_are_not_ours_count_as_absent(redis: RedisServer, damaged: b
             assert await cache.get("a") is None
             redis.command(b"LPUSH", b"list", b"1")  # GET of it is an error reply
             assert await cache.get("list") is None
-            await cache.set("a", b"1")
+            assert not cache.degraded
+            await cache.set("list", b"1")
+            assert await cache.get("list") == b"1"
 
     asyncio.run(run())
 
@@ -180,7 +182,7 @@ def test_an_address_that_does_not_resolve_or_answer_fails_no_request() -> None:
     asyncio.run(run())
 
 
-def test_more_requests_at_once_than_connections(redis: RedisServer) -> None:
+def test_many_requests_at_once_are_no_failure(redis: RedisServer) -> None:
     async def run() -> None:
         async with redis_cache(redis.url, Time(), timeout=5.0) as cache:
             await cache.set("a", b"1")
@@ -204,7 +206,11 @@ def test_the_url_and_its_password_are_never_shown(caplog: pytest.LogCaptureFixtu
         asyncio.run(run())
     assert any("going on without redis" in message for message in caplog.messages)
     assert "swordfish" not in caplog.text
-    with pytest.raises(ConfigError) as raised:
-        RedisCache("redis://:swordfish@host:port/0", ttl_seconds=1, timeout_seconds=1)
+
+
+@pytest.mark.parametrize("rest", ["host:port/0", "host:99999999/0", "host/0?foo=bar", "host/0?socket_timeout=x"])
+def test_a_url_that_redis_cannot_use_is_refused_without_its_password(rest: str) -> None:
+    with pytest.raises(ConfigError, match=r"HDRM_REDIS_URL: .*not a valid Redis URL") as raised:
+        load_settings(redis_url=f"redis://:swordfish@{rest}")
     assert "swordfish" not in str(raised.value)
     assert raised.value.__context__ is None

@@ -7,16 +7,16 @@ import pytest
 from model.errors import ConfigError
 from model.store import ModelStore
 from service.registry import load_current
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, misspelt_variables
 
 
-def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {
         "HDRM_MODELS": "/srv/models",
         "HDRM_STEPS": "5",
         "HDRM_CACHE_TTL_SECONDS": "9",
         "HDRM_REDIS_URL": "",
-        "PROMETHEUS_MULTIPROC_DIR": "/run/m",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
     }.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
@@ -24,8 +24,20 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.steps == 5
     assert settings.cache_ttl_seconds == 9
     assert settings.redis_url is None  # empty counts as not set
-    assert settings.metrics_dir == Path("/run/m")
+    assert settings.metrics_dir == tmp_path
     assert load_settings(models=Path("given")).models == Path("given")
+
+
+def test_a_folder_for_metrics_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/nonexistent")
+    with pytest.raises(ConfigError, match=r"PROMETHEUS_MULTIPROC_DIR: .*a folder that exists"):
+        load_settings()
+
+
+def test_variables_that_look_like_settings_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HDRM_STEP", "HDRM_REDIS_ULR", "HDRM_SERVICE_HOST", "HDRM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    assert misspelt_variables() == {"HDRM_STEP": "HDRM_STEPS", "HDRM_REDIS_ULR": "HDRM_REDIS_URL"}
 
 
 def test_every_setting_is_described() -> None:

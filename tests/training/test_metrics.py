@@ -30,6 +30,15 @@ def test_known_answers() -> None:
     assert values["ndcg@3"] == pytest.approx((1 + 1 / math.log2(4)) / ideal / 2)
 
 
+@given(st.lists(st.lists(st.integers(0, 3), min_size=9, max_size=9), min_size=1, max_size=4), st.integers(1, 12))
+def test_top_k_is_a_stable_sort(scores: list[list[int]], k: int) -> None:
+    masked = histories(*([row % 9] for row in range(len(scores))))
+    ranked = top_k(np.array(scores, np.float32), masked, k)
+    for row, values in enumerate(scores):
+        order = [item for item in sorted(range(9), key=lambda item: -values[item]) if item != row % 9]
+        assert [item for item in ranked[row] if item >= 0] == order[:k]
+
+
 def test_a_perfect_list_scores_one_however_long_the_truth() -> None:
     truth = histories(list(range(30)), [3])
     ranked = np.array([range(20), [3, *range(4, 23)]], np.int32)

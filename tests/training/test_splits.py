@@ -5,7 +5,8 @@ import pytest
 from model.errors import DataError
 from tests.conftest import planted
 from training.config import SplitConfig
-from training.data.datasets import TIMESTAMP, Dataset, make_dataset
+from training.data.datasets import Dataset, make_dataset
+from training.data.schema import TIMESTAMP
 from training.splits import Split, make_split
 
 

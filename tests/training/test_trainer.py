@@ -1,6 +1,7 @@
 """Runs from data to a published artifact: they learn, repeat themselves, and survive an interruption."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from model.artifact import MANIFEST, load_artifact, run_probe
-from model.errors import HdrmError
+from model.errors import ArtifactError, HdrmError
 from model.geometry import inner
 from model.history import Histories
 from model.store import ModelStore
@@ -111,7 +112,19 @@ def test_a_checkpoint_of_other_settings_is_not_picked_up(dataset: Dataset, tmp_p
     checkpoint.write_bytes(b"someone else's")
     assert not training_run(dataset, tmp_path, "encoder.dim=9").interrupted()
     assert not training_run(dataset, tmp_path, seed=1).interrupted()
+    unordered = replace(dataset, info=dataset.info.model_copy(update={"order": "none"}))
+    assert not training_run(unordered, tmp_path).interrupted()  # the same tables, which mean something else
     assert training_run(dataset, tmp_path).interrupted()
+
+
+def test_a_store_that_cannot_be_written_is_noticed_before_training(dataset: Dataset, tmp_path: Path) -> None:
+    def too_late(*_: object) -> None:
+        raise AssertionError("the training has begun")
+
+    (tmp_path / "file").write_text("")
+    for models in (tmp_path / "file", Path("/proc/nope")):
+        with pytest.raises(ArtifactError, match="models cannot be written there"):
+            training_run(dataset, models, observer=Observer(too_late, too_late)).run(resume=False)
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,10 @@ from model.errors import DataError
 from training.data.badrows import RowReport, report_rows
 from training.data.columns import as_id, bad_id, pick_column
 from training.data.formats import LINE, Table
+from training.data.schema import ITEM_TYPES
 
 __all__ = ["ItemStyle", "clean_items", "complete_items", "natural_title"]
 
-ITEM_COLUMNS: Final[dict[str, pl.DataType]] = {
-    "item_id": pl.String(),
-    "title": pl.String(),
-    "year": pl.Int32(),
-    "categories": pl.List(pl.String()),
-}
 TITLE_YEAR: Final = r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$"  # noqa: RUF001  an en dash stands in titles
 YEAR: Final = r"(?:^|[^0-9])([12]\d{3})(?:$|[^0-9])"
 NO_GENRES: Final = ("unknown", "(no genres listed)")
@@ -77,6 +72,8 @@ def clean_items(table: Table, style: ItemStyle, item_column: str | None) -> tupl
             f"{table.name}: no column holds item ids; its columns are: {', '.join(table.columns)}",
             hint="call the column item_id",
         )
+    if table.frame.is_empty():
+        raise DataError(f"{table.name} has no rows", hint="leave the item file out if nothing is known of the items")
     title, year = titles_and_years(table, style)
     frame = pl.DataFrame(
         {
@@ -86,7 +83,7 @@ def clean_items(table: Table, style: ItemStyle, item_column: str | None) -> tupl
             "year": year,
             "categories": categories_of(table, style),
         },
-        schema={LINE: pl.Int64(), **ITEM_COLUMNS},
+        schema={LINE: pl.Int64(), **ITEM_TYPES},
     )
     missing = pl.col("item_id").is_null() | (pl.col("item_id") == "")
     frame = frame.with_columns(
@@ -99,14 +96,14 @@ def clean_items(table: Table, style: ItemStyle, item_column: str | None) -> tupl
         .alias("reason")
     )
     report = report_rows(table, frame.filter(pl.col("reason").is_not_null()))
-    return frame.filter(pl.col("reason").is_null()).select(list(ITEM_COLUMNS)), report
+    return frame.filter(pl.col("reason").is_null()).select(list(ITEM_TYPES)), report
 
 
 def complete_items(items: pl.DataFrame | None, interactions: pl.DataFrame) -> pl.DataFrame:
     """Add a row for each item that occurs in the interactions only."""
     seen = interactions.select(pl.col("item_id").unique())
     if items is None:
-        items = pl.DataFrame(schema=ITEM_COLUMNS)
+        items = pl.DataFrame(schema=ITEM_TYPES)
     added = seen.join(items, on="item_id", how="anti").with_columns(
         pl.lit(None, pl.String).alias("title"),
         pl.lit(None, pl.Int32).alias("year"),

@@ -6,8 +6,8 @@ from typing import Final
 import polars as pl
 
 from model.errors import DataError
-from training.data.datasets import TIMESTAMP
 from training.data.formats import Table
+from training.data.schema import TIMESTAMP
 
 __all__ = ["SPELLINGS", "as_id", "as_rating", "as_time", "pick_column"]
 

@@ -1,23 +1,6 @@
 """The data set on disk: `interactions.parquet`, `items.parquet` and `dataset.json` in one folder.
 
-`interactions`, one row for each interaction, in the order of the source:
-
-| column    | dtype               |                                                     |
-|-----------|---------------------|-----------------------------------------------------|
-| user_id   | String              | never null, never empty                             |
-| item_id   | String              | never null, never empty                             |
-| timestamp | Datetime("us","UTC")| null in every row unless `info.order == "timestamp"`|
-| rating    | Float32             | optional column; null where the source has none     |
-| part      | String              | only if `info.presplit`: "train", "valid" or "test" |
-
-`items`, one row for each item that is known, sorted by item_id:
-
-| column     | dtype        |                              |
-|------------|--------------|------------------------------|
-| item_id    | String       | unique                       |
-| title      | String       | null where unknown           |
-| year       | Int32        | null where unknown           |
-| categories | List(String) | empty where there are none   |
+`training.data.schema` gives the columns of the two tables.
 """
 
 import hashlib
@@ -32,12 +15,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import DataError
+from training.data.schema import INTERACTION_TYPES, ITEM_TYPES, PARTS
 from training.data.summary import Summary, summarise_frames
 
 __all__ = [
     "DATASET_FILES",
-    "PARTS",
-    "TIMESTAMP",
     "Dataset",
     "DatasetInfo",
     "Order",
@@ -52,23 +34,7 @@ __all__ = [
 
 Order = Literal["timestamp", "row", "none"]
 
-PARTS: Final = ("train", "valid", "test")
-TIMESTAMP: Final = pl.Datetime("us", "UTC")
 DATASET_FILES: Final = ("interactions.parquet", "items.parquet", "dataset.json")
-
-INTERACTION_TYPES: Final[dict[str, pl.DataType]] = {
-    "user_id": pl.String(),
-    "item_id": pl.String(),
-    "timestamp": TIMESTAMP,
-    "rating": pl.Float32(),
-    "part": pl.String(),
-}
-ITEM_TYPES: Final[dict[str, pl.DataType]] = {
-    "item_id": pl.String(),
-    "title": pl.String(),
-    "year": pl.Int32(),
-    "categories": pl.List(pl.String()),
-}
 
 
 class DatasetInfo(BaseModel):
@@ -87,7 +53,7 @@ class DatasetInfo(BaseModel):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in memory; the module's docstring gives the columns of both tables."""
+    """A data set in memory; `training.data.schema` gives the columns of both tables."""
 
     interactions: pl.DataFrame
     items: pl.DataFrame
@@ -106,7 +72,7 @@ def make_dataset(
     """Put columns and items in their canonical order and take the fingerprint.
 
     Raises:
-        ValueError: a column is missing, of another dtype, or breaks the module's table.
+        ValueError: a column is missing, of another dtype, or breaks the schema.
     """
     interactions = interactions.select([c for c in INTERACTION_TYPES if c in interactions.columns])
     items = items.select([c for c in ITEM_TYPES if c in items.columns]).sort("item_id")
@@ -132,7 +98,7 @@ def write_dataset(dataset: Dataset, out: Path) -> None:
     for a data set. The stored fingerprint is always that of the tables.
 
     Raises:
-        ValueError: the tables break the layout in the module's docstring.
+        ValueError: the tables break the schema.
         DataError: the folder cannot be written.
     """
     if fault := fault_of(dataset):

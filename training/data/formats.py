@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from model.errors import DataError
+from training.data.schema import PARTS
 
 __all__ = [
     "FORMATS",
@@ -141,6 +142,7 @@ def read_delimited(
         )
 
     with readable(path):
+        refuse_utf16(path)
         if columns is not None:
             header = separator.join([*columns, EXTRA]).encode() + b"\n"
             frame = read(header + content(path), True, True)
@@ -153,6 +155,10 @@ def read_delimited(
                 first, newline, rest = content(path).partition(b"\n")
                 header = first.rstrip(b"\r") + f"{separator}{EXTRA}".encode()
                 frame = read(header + newline + rest, True, True)
+    for name in frame.columns:
+        base, renamed, _ = name.rpartition("_duplicated_")  # what polars calls the second column of a name
+        if renamed and base in frame.columns:
+            raise DataError(f"{path.name}: the header has column {base!r} twice", hint="rename one of them")
     frame = number_lines(frame, first=1 if columns is not None else 2)
     broken = {}
     if EXTRA in frame.columns:
@@ -230,6 +236,7 @@ def read_lines(path: Path, encodings: tuple[str, ...] = ("utf8",)) -> pl.DataFra
         except DataError:
             continue
     with readable(path):
+        refuse_utf16(path)
         frame = pl.read_csv(
             path,
             separator=NOT_IN_TEXT,
@@ -254,7 +261,7 @@ def read_pairs(path: Path) -> dict[str, np.ndarray]:
     if path.is_file() and not zipfile.is_zipfile(path):
         raise DataError(f"{path.name} is not an .npz file, or not a whole one", hint="save it with numpy.savez")
     with readable(path), np.load(path, allow_pickle=False) as loaded:
-        for part in ("train", "valid", "test"):
+        for part in PARTS:
             if part not in loaded.files:
                 have = ", ".join(loaded.files) or "nothing"
                 raise DataError(f"{path.name} has no array {part!r}; it has: {have}")
@@ -267,6 +274,13 @@ def read_pairs(path: Path) -> dict[str, np.ndarray]:
         if array.size and array.min() < 0:
             raise DataError(f"{path.name}: array {part!r} has a negative id, {array.min()}")
     return arrays
+
+
+def refuse_utf16(path: Path) -> None:
+    """Raise DataError for a text file that is read as one column of gaps otherwise."""
+    with path.open("rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{path.name} is in UTF-16", hint="save it in UTF-8")
 
 
 def content(path: Path) -> bytes:

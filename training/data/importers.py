@@ -11,8 +11,9 @@ from model.errors import ConfigError, DataError
 from training.data.badrows import RowReport, refuse_beyond, report_rows
 from training.data.catalogue import ItemStyle, clean_items, complete_items
 from training.data.columns import as_id, as_rating, as_time, bad_id, pick_column
-from training.data.datasets import TIMESTAMP, Dataset, Order, make_dataset
+from training.data.datasets import Dataset, Order, make_dataset
 from training.data.formats import LINE, FileFormat, Table, detect_format, read_table
+from training.data.schema import TIMESTAMP
 from training.data.sources import Source, open_source
 
 __all__ = ["ImportOptions", "Imported", "import_dataset"]

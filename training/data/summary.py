@@ -1,14 +1,13 @@
 """The figures that describe a data set."""
 
 from datetime import datetime
-from typing import Final
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["HistogramBin", "HistoryLengths", "Popularity", "Summary", "summarise_frames"]
+from training.data.schema import PARTS
 
-PARTS: Final = ("train", "valid", "test")
+__all__ = ["HistogramBin", "HistoryLengths", "Popularity", "Summary", "summarise_frames"]
 
 
 class Figures(BaseModel):

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from model.errors import DataError
 from training.data.datasets import (
-    TIMESTAMP,
     Dataset,
     DatasetInfo,
     Order,
@@ -19,6 +18,7 @@ from training.data.datasets import (
     summarise,
     write_dataset,
 )
+from training.data.schema import TIMESTAMP
 
 
 def items_of(ids: list[str]) -> pl.DataFrame:

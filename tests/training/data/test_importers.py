@@ -146,6 +146,8 @@ def test_repeats_at_other_times_are_kept_and_exact_repeats_are_not(load: Load) -
     [
         ("", {}, "a.csv is empty"),
         ("user,item,ts\n", {}, "a.csv has no rows"),
+        ("user,item,ts,user\na,b,1,c\n", {}, "a.csv: the header has column 'user' twice"),
+        ("user,item,ts\na,b,1\n".encode("utf-16"), {}, "a.csv is in UTF-16"),
         ("user,item,ts\na,b\xff,1\n".encode("latin-1"), {}, "a.csv cannot be read.*utf-8"),
         ('user,item,ts\na,"b,1\n', {}, "a.csv cannot be read"),
         ("who,item,ts\na,b,1\n", {}, "looks like the user id; its columns are: who, item, ts"),
@@ -180,6 +182,12 @@ def test_paths_without_data_are_named(tmp_path: Path) -> None:
         import_dataset(tmp_path / "a.xyz")
     assert "--format csv|tsv" in (caught.value.hint or "")
     assert import_dataset(tmp_path / "a.xyz", ImportOptions(format="csv")).rows.read == 1
+
+
+def test_an_item_file_without_rows_is_named(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_text("item_id,title\n")
+    with pytest.raises(DataError, match=r"i\.csv has no rows"):
+        load("a.csv", "user,item,ts\nu,x,1\n", items=tmp_path / "i.csv")
 
 
 def test_truncated_parquet_and_gzip_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""Bounds on what a client may send, over a real socket: heads, bodies, and what is no HTTP at all."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+
+from service.errors import install_handlers
+from service.middleware import BodyLimit
+from service.protocol import BoundedHttp
+from tests.service.conftest import DEADLINE, eventually
+
+REQUEST = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nhi"
+
+
+class Hasty(BoundedHttp):
+    max_head_bytes = 1000
+    head_seconds = 0.4
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    """A server that echoes bodies, impatiently."""
+    app = FastAPI()
+
+    @app.post("/echo")
+    async def echo(request: Request) -> str:
+        return (await request.body()).decode()
+
+    install_handlers(app)
+    app.add_middleware(BodyLimit, max_bytes=5000, seconds=0.4)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, http=Hasty, log_level="critical", timeout_keep_alive=60))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        eventually(lambda: server.started)
+        yield listener.getsockname()
+        server.should_exit = True
+        thread.join()
+
+
+@contextlib.contextmanager
+def connected(address: tuple[str, int]) -> Iterator[socket.socket]:
+    with socket.create_connection(address, timeout=DEADLINE) as connection:
+        yield connection
+
+
+def answers(connection: socket.socket) -> list[tuple[int, dict[str, str], bytes]]:
+    """Everything until the server closes, as (status, headers, body)."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    found = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        line, *fields = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
+        length = int(headers["content-length"])
+        found.append((int(line.split()[1]), headers, received[:length]))
+        received = received[length:]
+    return found
+
+
+def check_problem(answer: tuple[int, dict[str, str], bytes], status: int, code: str) -> None:
+    got, headers, body = answer
+    document = json.loads(body)
+    assert (got, document["status"], document["code"]) == (status, status, code)
+    assert headers["content-type"] == "application/problem+json"
+    assert document["request_id"] or status == 408
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"FOO / HTTP/1.1\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+    ],
+)
+def test_what_is_no_http_gets_a_problem_document(address: tuple[str, int], garbage: bytes) -> None:
+    with connected(address) as connection:
+        connection.sendall(garbage)
+        (answer,) = answers(connection)
+    check_problem(answer, 400, "invalid_http")
+
+
+@pytest.mark.parametrize("part", [b"GET /" + b"a" * 3000, b"GET / HTTP/1.1\r\nx: " + b"a" * 3000])
+def test_a_head_without_end_is_refused(address: tuple[str, int], part: bytes) -> None:
+    with connected(address) as connection:
+        connection.sendall(part)
+        (answer,) = answers(connection)
+    check_problem(answer, 431, "head_too_long")
+
+
+def test_a_head_that_trickles_in_is_refused_and_silence_is_hung_up_on(address: tuple[str, int]) -> None:
+    with connected(address) as slow, connected(address) as silent:
+        slow.sendall(b"POST /echo HT")
+        check_problem(answers(slow)[0], 408, "head_too_slow")
+        assert answers(silent) == []
+
+
+def test_a_body_that_trickles_in_is_refused(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        connection.sendall(REQUEST[:-1])
+        check_problem(answers(connection)[0], 408, "body_too_slow")
+
+
+def test_the_bounds_are_those_of_one_request_not_of_the_connection(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        for pause in (0, 0, 0.6, 0):  # longer than a head may take: between requests nothing is awaited
+            time.sleep(pause)
+            connection.sendall(REQUEST)
+            assert connection.recv(65536).endswith(b'"hi"')
+        body = b"x" * 4000  # longer than a head may be
+        connection.sendall(b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        assert b"200 OK" in connection.recv(65536)
+        connection.sendall(REQUEST[:20])
+        check_problem(answers(connection)[-1], 408, "head_too_slow")
+
+
+def test_pipelined_requests_are_all_answered(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        last = REQUEST.replace(b"host: test", b"host: test\r\nconnection: close")
+        connection.sendall(REQUEST * 3 + last)
+        assert [(status, body) for status, _, body in answers(connection)] == [(200, b'"hi"')] * 4
+
+
+def test_a_long_body_that_goes_on_after_its_refusal_is_no_new_request(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        connection.sendall(b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 90000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(9):
+                connection.sendall(b"x" * 10000)
+                time.sleep(0.02)
+        connection.shutdown(socket.SHUT_WR)
+        found = answers(connection)
+    assert [status for status, _, _ in found] == [413]
