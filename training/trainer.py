@@ -143,12 +143,12 @@ class TrainingRun:
         recommender = model.recommender(counts)
         rankers: dict[str, Ranker] = {"popularity": ScoreRanker(Popularity(split.train, n_items))}
         if n_items <= EASE_MAX_ITEMS:
-            self.observer.stage("EASE, tuned on valid", 0)
+            self.observer.stage("EASE", 0)
             ease = tuned_ease(split.train, split.valid, n_items)
             rankers[f"EASE, lambda {ease.regularisation:g}"] = ScoreRanker(ease)
         rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
         rankers[f"HDRM, {self.preset} ({self.config.steps} steps)"] = RecommenderRanker(recommender)
-        self.observer.stage("evaluation on test", 0)
+        self.observer.stage("evaluation", 0)
         masked = split.masked
         return [
             MetricsRow(model=name, values=measure(ranker, split.query, masked, split.test))
