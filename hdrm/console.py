@@ -35,7 +35,7 @@ def progress() -> Progress:
     """
     return Progress(
         TextColumn("[progress.description]{task.description}"),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         RateColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),

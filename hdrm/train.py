@@ -1,5 +1,6 @@
 """`hdrm train`."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,9 +40,10 @@ def train(
 ) -> None:
     """Train a model and publish it.
 
-    Splits the data by time, learns the hyperbolic encoder and then the diffusion (each stops when the validation
-    NDCG@20 no longer rises), prints recall and NDCG beside popularity and EASE on the held-out newest part, and
-    publishes the artifact. Uses CUDA where there is one.
+    Splits the data by time; searches for how long to train the hyperbolic encoder and then the diffusion (each until
+    the NDCG@20 on the newest part of the histories no longer rises); trains both on everything but the test part;
+    prints recall and NDCG beside popularity and EASE on that part, and publishes the artifact. Uses CUDA where there
+    is one.
 
     Examples:
 
@@ -88,8 +90,8 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
             task = display.add_task(name, total=epochs or None, note="", unit="ep")
 
         def epoch(done: Epoch) -> None:
-            loss = "" if done.number == 0 else f"loss {done.loss:.3f} "
-            note = f"{loss}NDCG@20 {done.score:.4f} best {done.best:.4f}"
+            known = {"loss": done.loss, "NDCG@20": done.score, "best": done.best}
+            note = " ".join(f"{name} {value:.4f}" for name, value in known.items() if not math.isnan(value))
             display.update(task, completed=done.number, note=note)
 
         run = TrainingRun(dataset, config, preset=preset, seed=seed, models=models, observer=Observer(stage, epoch))

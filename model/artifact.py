@@ -153,20 +153,18 @@ class TrainedModel:
         vectors: items' tangent vectors, (m, d) float32.
         messages: items' messages, (m, d) float32.
         overfetch: calibrated over-fetch by list length.
-        ordered: whether histories have an order.
     """
 
     diffusion: UserDiffusion
     vectors: Tensor
     messages: Tensor
     overfetch: dict[int, int]
-    ordered: bool
 
     def recommender(self, counts: npt.NDArray[np.int64]) -> Recommender:
         """A recommender over these arrays; `counts` (m,) are the items' interactions."""
         index = ExactIndex(self.vectors.numpy(), overfetch=self.overfetch)
         popular = np.argsort(-counts, kind="stable").astype(np.int32)
-        return Recommender(self.diffusion, self.messages, index, popular, ordered=self.ordered)
+        return Recommender(self.diffusion, self.messages, index, popular)
 
 
 @dataclass(frozen=True)
@@ -311,7 +309,7 @@ def load_artifact(directory: Path) -> Artifact:
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
         _check_parts(catalogue, items["vectors"], items["messages"], probe, manifest.model.encoder.dim)
         overfetch = {int(k): m for k, m in manifest.overfetch.items()}
-        model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch, manifest.data.ordered)
+        model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch)
         return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error

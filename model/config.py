@@ -4,13 +4,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["DenoiserConfig", "EncoderConfig", "Frozen", "HistoryConfig", "ModelConfig", "NoiseConfig"]
+__all__ = [
+    "UNIFORM",
+    "DenoiserConfig",
+    "EncoderConfig",
+    "Frozen",
+    "HalfLife",
+    "HistoryConfig",
+    "ModelConfig",
+    "NoiseConfig",
+]
 
 
 class Frozen(BaseModel):
     """Base of all settings: immutable, unknown fields refused, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+UNIFORM: Literal["uniform"] = "uniform"
+HalfLife = Annotated[float, Field(gt=0)] | Literal["uniform"]
 
 
 class EncoderConfig(Frozen):
@@ -31,12 +44,12 @@ class EncoderConfig(Frozen):
 class HistoryConfig(Frozen):
     """How a user's interactions become the vectors that condition the diffusion."""
 
-    half_lives: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (3.0, 12.0, 1000.0),
+    half_lives: tuple[HalfLife, ...] = Field(
+        (0.5, 1.5, 4.0, 10.0, 25.0, 80.0, 300.0, UNIFORM),
         min_length=1,
         max_length=8,
-        description="half-lives, in items, of the recency weights; one history vector for each. "
-        "Where the data has no order all weights are equal",
+        description="half-lives, in items, of the recency weights, or uniform for equal weights; one history vector "
+        "for each. Data without an order has a uniform one alone",
     )
     max_length: Annotated[int, Field(ge=1)] = Field(1000, description="newest interactions taken into account")
 
@@ -66,7 +79,7 @@ class NoiseConfig(Frozen):
 class DenoiserConfig(Frozen):
     """The reverse network."""
 
-    hidden: Annotated[int, Field(ge=8, le=8192)] = Field(512, description="width of the hidden layers")
+    hidden: Annotated[int, Field(ge=8, le=8192)] = Field(1024, description="width of the hidden layers")
     depth: Annotated[int, Field(ge=1, le=8)] = Field(2, description="hidden layers")
     time_dim: Annotated[int, Field(ge=4, le=512)] = Field(32, description="size of the time embedding")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="dropout between hidden layers")

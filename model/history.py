@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.config import HistoryConfig
+from model.config import UNIFORM, HalfLife, HistoryConfig
 
-__all__ = ["Histories", "history_vectors", "recency_weights", "weighted_means"]
+__all__ = ["Histories", "history_vectors", "mean_vectors", "recency_weights", "weighted_means"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -104,14 +104,10 @@ class Histories:
         return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
 
 
-def recency_weights(histories: Histories, half_lives: Sequence[float], *, ordered: bool) -> Tensor:
-    """Weights 2^(-age / half-life), normalised to sum to 1 in each row: (h, nnz) float32.
-
-    Where the data has no order (`ordered` false) every item of a row weighs the same at every half-life.
-    """
-    ages = histories.ages() if ordered else np.zeros(len(histories.items), np.int64)
-    rates = np.asarray(half_lives)[:, None]
-    weights = np.exp2(-ages[None, :] / rates)
+def recency_weights(histories: Histories, half_lives: Sequence[HalfLife]) -> Tensor:
+    """Weights 2^(-age / half-life), or equal ones, normalised to sum to 1 in each row: (h, nnz) float32."""
+    rates = np.array([np.inf if half_life == UNIFORM else half_life for half_life in half_lives])
+    weights = np.exp2(-histories.ages()[None, :] / rates[:, None])
     totals = np.stack([np.bincount(histories.owners(), w, len(histories)) for w in weights])
     normalised = weights / np.repeat(totals, histories.lengths, axis=1)
     return torch.from_numpy(normalised.astype(np.float32))
@@ -133,10 +129,15 @@ def weighted_means(histories: Histories, vectors: Tensor, weights: Tensor) -> Te
     return torch.stack(means, dim=1)
 
 
-def history_vectors(histories: Histories, messages: Tensor, config: HistoryConfig, *, ordered: bool) -> Tensor:
+def mean_vectors(histories: Histories, vectors: Tensor) -> Tensor:
+    """Plain means of the rows' item vectors: vectors (m, d) -> (b, d); an empty row gives zeros."""
+    return weighted_means(histories, vectors, recency_weights(histories, (UNIFORM,))).squeeze(1)
+
+
+def history_vectors(histories: Histories, messages: Tensor, config: HistoryConfig) -> Tensor:
     """The diffusion's condition: mean messages of the newest items at every half-life.
 
     Shapes: messages (m, d) -> (b, h, d). An empty history gives zeros.
     """
     newest = histories.last(config.max_length)
-    return weighted_means(newest, messages, recency_weights(newest, config.half_lives, ordered=ordered))
+    return weighted_means(newest, messages, recency_weights(newest, config.half_lives))

@@ -25,17 +25,13 @@ class Recommender:
         messages: what an item in a history contributes to the condition, (m, d) float32.
         index: the items, by their tangent vectors.
         popular: all item indices, most popular first, (m,) int32.
-        ordered: whether histories have an order; without one all their items weigh the same.
     """
 
-    def __init__(
-        self, diffusion: UserDiffusion, messages: Tensor, index: ExactIndex, popular: Int32, *, ordered: bool
-    ) -> None:
+    def __init__(self, diffusion: UserDiffusion, messages: Tensor, index: ExactIndex, popular: Int32) -> None:
         self.diffusion = diffusion.eval()
         self.messages = messages
         self.index = index
         self.popular = popular
-        self.ordered = ordered
 
     @torch.inference_mode()
     def user_vectors(self, histories: Histories, steps: int) -> Float32:
@@ -44,8 +40,7 @@ class Recommender:
         Raises:
             ValueError: steps above the length of the forward process.
         """
-        history = self.diffusion.config.history
-        condition = history_vectors(histories, self.messages, history, ordered=self.ordered)
+        condition = history_vectors(histories, self.messages, self.diffusion.config.history)
         vectors: Float32 = self.diffusion(condition, steps).numpy()
         return vectors
 

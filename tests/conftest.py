@@ -24,8 +24,10 @@ torch.set_num_threads(1)
 QUICK = [
     "encoder.dim=8",
     "denoiser.hidden=32",
-    "encoder_fit.epochs=12",
-    "diffusion_fit.epochs=6",
+    "encoder_fit.budget.updates=24",
+    "encoder_fit.budget.least_epochs=12",
+    "diffusion_fit.budget.updates=12",
+    "diffusion_fit.budget.least_epochs=6",
     "encoder_fit.batch_users=64",
     "diffusion_fit.batch_users=64",
 ]

@@ -3,17 +3,21 @@
 Reference: [1] Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 
 from model.history import Histories
 from training.evaluate import ScoreRanker, measure
 
-__all__ = ["Ease", "Popularity", "tuned_ease"]
+__all__ = ["HALF_LIVES", "Ease", "Popularity", "dense", "tuned_ease"]
 
 Float32 = npt.NDArray[np.float32]
 
 LAMBDAS = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
+HALF_LIVES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 50.0)
 
 
 class Popularity:
@@ -32,46 +36,63 @@ class Popularity:
         return np.tile(self.counts, (len(histories), 1))
 
 
+@dataclass(frozen=True)
 class Ease:
     """Linear item-item autoencoder in closed form [1]: B = I - P / diag(P), P = (X'X + lambda I)^-1.
 
-    Dense in items x items: for catalogues up to some 20,000 items.
-
-    Args:
-        train: histories it is fitted to.
-        n_items: catalogue size m.
+    Attributes:
+        weights: B, (m, m) float32: for catalogues up to some 20,000 items.
         regularisation: lambda.
+        half_life: weigh an item of a query by 2^(-age / half_life); None weighs all the same.
     """
 
-    def __init__(self, train: Histories, n_items: int, *, regularisation: float) -> None:
-        self.regularisation = regularisation
+    weights: Float32
+    regularisation: float
+    half_life: float | None = None
+
+    @classmethod
+    def fit(cls, train: Histories, n_items: int, *, regularisation: float) -> "Ease":
+        """Fit to histories; the half-life is none of the fit's."""
         gram = _gram(train, n_items)
         gram[np.diag_indices(n_items)] += regularisation
         inverse = np.linalg.inv(gram)
         weights = inverse / -np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
-        self.weights: Float32 = weights.astype(np.float32)
+        return cls(weights.astype(np.float32), regularisation)
 
     def score(self, histories: Histories) -> Float32:
         """(b, m) float32: X B."""
-        return _dense(histories, len(self.weights)) @ self.weights
+        return dense(histories, len(self.weights), self.half_life) @ self.weights
+
+    def describe(self) -> str:
+        """Its name and settings, for people."""
+        recency = "" if self.half_life is None else f" + recency (half-life {self.half_life:g})"
+        return f"EASE{recency}, lambda {self.regularisation:g}"
 
 
-def tuned_ease(train: Histories, valid: Histories, n_items: int) -> Ease:
-    """EASE with the lambda that is best on `valid` (NDCG@20, history and mask: train)."""
-    candidates = [Ease(train, n_items, regularisation=value) for value in LAMBDAS]
-    return max(candidates, key=lambda ease: measure(ScoreRanker(ease), train, train, valid)["ndcg@20"])
+def tuned_ease(search: Histories, stop: Histories, n_items: int, *, half_lives: Sequence[float | None]) -> Ease:
+    """EASE on all data, with the settings that are best on `stop` (NDCG@20; history and mask: `search`)."""
+    scored = {}
+    for regularisation in LAMBDAS:
+        fitted = Ease.fit(search, n_items, regularisation=regularisation)
+        for half_life in half_lives:
+            values = measure(ScoreRanker(replace(fitted, half_life=half_life)), search, search, stop)
+            scored[regularisation, half_life] = values["ndcg@20"]
+    best, half_life = max(scored, key=lambda settings: scored[settings])
+    return replace(Ease.fit(search.append(stop), n_items, regularisation=best), half_life=half_life)
 
 
-def _dense(histories: Histories, n_items: int) -> Float32:
+def dense(histories: Histories, n_items: int, half_life: float | None = None) -> Float32:
+    """(b, m) float32: 1, or the recency weight, where an item is in a history."""
     matrix = np.zeros((len(histories), n_items), np.float32)
-    matrix[histories.owners(), histories.items] = 1.0
+    weights = 1.0 if half_life is None else np.exp2(-histories.ages() / half_life)
+    matrix[histories.owners(), histories.items] = weights
     return matrix
 
 
 def _gram(train: Histories, n_items: int) -> npt.NDArray[np.float64]:
     gram = np.zeros((n_items, n_items), np.float64)
     for start in range(0, len(train), 4096):
-        block = _dense(train.take(np.arange(start, min(start + 4096, len(train)))), n_items)
+        block = dense(train.take(np.arange(start, min(start + 4096, len(train)))), n_items)
         gram += block.T @ block
     return gram

@@ -1,6 +1,7 @@
 """Settings of a training run: presets in TOML, changed by `section.key=value`."""
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
@@ -8,13 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from model.config import Frozen, ModelConfig
+from model.config import UNIFORM, Frozen, ModelConfig
 from model.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["DiffusionFitConfig", "EncoderFitConfig", "SplitConfig", "TrainConfig", "load_config", "preset_names"]
+__all__ = [
+    "Budget",
+    "DiffusionFitConfig",
+    "EncoderFitConfig",
+    "SplitConfig",
+    "TrainConfig",
+    "load_config",
+    "preset_names",
+]
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
@@ -29,8 +38,21 @@ class SplitConfig(Frozen):
         description="user: the newest share of every user's interactions; "
         "time: everything after a point in time, the same for all users",
     )
-    valid: Share = Field(0.1, description="share held out to stop the training by")
-    test: Share = Field(0.1, description="share held out to report on, newer than valid")
+    test: Share = Field(0.1, description="share of a history held out to report on, its newest part")
+    stop: Share = Field(
+        0.1, description="share of what is left held out while looking for the moment to stop, learned from afterwards"
+    )
+
+
+class Budget(Frozen):
+    """How long a stage may take: small data needs more passes for as many optimiser steps."""
+
+    updates: Annotated[int, Field(ge=1)] = Field(300, description="optimiser steps")
+    least_epochs: Epochs = Field(20, description="but at least this many passes over the users")
+
+    def epochs(self, users: int, batch_users: int) -> int:
+        """Passes over so many users."""
+        return max(math.ceil(self.updates / math.ceil(users / batch_users)), self.least_epochs)
 
 
 class EncoderFitConfig(Frozen):
@@ -39,8 +61,8 @@ class EncoderFitConfig(Frozen):
     loss: Literal["softmax", "hinge"] = Field(
         "softmax", description="softmax over -d^2/tau of all items, or the paper's hinge on one sampled negative"
     )
-    epochs: Epochs = Field(60, description="at most this many passes over the users")
-    patience: Epochs = Field(6, description="stop after this many epochs without a better valid NDCG@20")
+    budget: Budget = Budget(updates=300, least_epochs=20)
+    patience: Epochs = Field(6, description="stop after this many epochs without a better NDCG@20 on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step")
     learning_rate: Rate = Field(0.05, description="step size of Riemannian Adam")
     tau: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the softmax over -d^2/tau")
@@ -51,14 +73,22 @@ class EncoderFitConfig(Frozen):
 class DiffusionFitConfig(Frozen):
     """Stage 2."""
 
-    epochs: Epochs = Field(60, description="at most this many passes over the users")
-    patience: Epochs = Field(8, description="stop after this many epochs without a better valid NDCG@20")
+    budget: Budget = Budget(updates=300, least_epochs=30)
+    patience: Epochs = Field(15, description="stop after this many epochs without a better NDCG@20 on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step")
-    learning_rate: Rate = Field(1e-3, description="step size of AdamW")
+    learning_rate: Rate = Field(
+        2e-3, description="step size of AdamW, falling along a cosine to almost nothing at the end of the budget"
+    )
+    items_learning_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        1e-3, description="step size for the items' vectors and messages; 0 leaves them as stage 1 made them"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.1, description="weight decay of AdamW")
     tau: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the softmax over -d^2/tau")
     horizon: Annotated[int, Field(ge=1)] = Field(
         20, description="how many of a user's next items are to be predicted; without an order, all that are left"
+    )
+    unordered_past: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.8, description="without an order, the least share of a history that is the past; with one, any share may be"
     )
     history_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, description="up to this share of each history is dropped in training"
@@ -78,6 +108,10 @@ class TrainConfig(ModelConfig):
     def model_part(self) -> ModelConfig:
         """What the artifact needs to know."""
         return ModelConfig(**{name: getattr(self, name) for name in ModelConfig.model_fields})
+
+    def unordered(self) -> "TrainConfig":
+        """These settings for data without an order: recency says nothing there."""
+        return self.model_copy(update={"history": self.history.model_copy(update={"half_lives": (UNIFORM,)})})
 
 
 def preset_names() -> list[str]:

@@ -5,6 +5,8 @@ Loss softmax: cross-entropy of a user's items under softmax(-d^2 / tau) over the
 Symbols: b users of a batch, m items, d coordinates.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,12 +14,12 @@ from torch import Tensor
 
 from model.encoder import Encoding, GraphEncoder, Propagation
 from model.geometry import cap_radius, pairwise_square_distance
-from model.history import Histories, recency_weights, weighted_means
+from model.history import Histories, mean_vectors
 from model.manifold import load_riemannian_adam, riemannian_adam
 from training.config import TrainConfig
+from training.corpus import Corpus
 from training.evaluate import ScoreRanker, measure
 from training.loop import State, plain_tensors
-from training.splits import Split
 
 __all__ = ["EncoderStage"]
 
@@ -26,26 +28,29 @@ class EncoderStage:
     """The encoder under training; see `training.loop.Stage`.
 
     Args:
-        split: the data.
+        corpus: the data.
         config: settings; `encoder` and `encoder_fit` matter here.
         seed: of all randomness.
         device: where to compute.
-        valid: held-out items to score by, rows as in `split.valid`.
+        held_out: the corpus's users' next items, to score by; None does without.
     """
 
     name = "encoder"
 
-    def __init__(self, split: Split, config: TrainConfig, *, seed: int, device: torch.device, valid: Histories) -> None:
-        self.split, self.config, self.seed, self.device, self.valid = split, config.encoder_fit, seed, device, valid
+    def __init__(
+        self, corpus: Corpus, config: TrainConfig, *, seed: int, device: torch.device, held_out: Histories | None
+    ) -> None:
+        self.corpus, self.config, self.seed, self.device = corpus, config.encoder_fit, seed, device
+        self.held_out = held_out
         generator = torch.Generator().manual_seed(seed)
-        self.encoder = GraphEncoder(len(split.users), len(split.items), config.encoder, generator=generator)
+        self.encoder = GraphEncoder(len(corpus), corpus.n_items, config.encoder, generator=generator)
         self.encoder.to(device)
-        self.propagate = Propagation(split.train, len(split.items), device)
+        self.propagate = Propagation(corpus.histories, corpus.n_items, device)
         self.optimiser = riemannian_adam(self.encoder.parameters(), lr=self.config.learning_rate)
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 1, number])
-        users = generator.permutation(np.flatnonzero(self.split.train.lengths))
+        users = generator.permutation(np.flatnonzero(self.corpus.histories.lengths))
         losses = []
         for start in range(0, len(users), self.config.batch_users):
             batch = users[start : start + self.config.batch_users]
@@ -63,8 +68,10 @@ class EncoderStage:
         return encoding
 
     def score(self) -> float:
+        if self.held_out is None:
+            return math.nan
         ranker = ScoreRanker(_Means(self.encoding(), self.encoder.config.max_radius))
-        return measure(ranker, self.split.train, self.split.train, self.valid)["ndcg@20"]
+        return measure(ranker, self.corpus.histories, self.corpus.histories, self.held_out)["ndcg@20"]
 
     def weights(self) -> State:
         return plain_tensors(self.encoder.state_dict())
@@ -80,7 +87,7 @@ class EncoderStage:
         load_riemannian_adam(self.optimiser, plain_tensors(state))
 
     def _loss(self, encoding: Encoding, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
-        positives = self.split.train.take(users)
+        positives = self.corpus.histories.take(users)
         rows = torch.from_numpy(positives.owners()).to(self.device)
         items = torch.from_numpy(positives.items.astype(np.int64)).to(self.device)
         u = encoding.users[torch.from_numpy(users).to(self.device)]
@@ -88,7 +95,7 @@ class EncoderStage:
         if self.config.loss == "softmax":
             fit = -torch.log_softmax(-squares / self.config.tau, dim=-1)[rows, items].mean()
         else:
-            others = torch.from_numpy(generator.integers(0, len(self.split.items), len(items))).to(self.device)
+            others = torch.from_numpy(generator.integers(0, self.corpus.n_items, len(items))).to(self.device)
             fit = (squares[rows, items] - squares[rows, others] + self.config.margin).relu().mean()
         penalty = u.square().sum(-1).mean() + encoding.items.square().sum(-1).mean()
         return fit + self.config.norm_penalty * penalty
@@ -103,8 +110,7 @@ class _Means:
 
     @torch.no_grad()
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
-        weights = recency_weights(histories, (1.0,), ordered=False)
-        means = weighted_means(histories, self.encoding.messages, weights).squeeze(1)
+        means = mean_vectors(histories, self.encoding.messages)
         squares = pairwise_square_distance(cap_radius(means, limit=self.max_radius), self.encoding.items)
         scores: npt.NDArray[np.float32] = -squares.cpu().numpy()
         return scores

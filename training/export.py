@@ -7,12 +7,11 @@ import polars as pl
 import torch
 
 from model.artifact import Catalogue, ItemMetadata, Manifest, Probe, TrainedModel, write_artifact
-from model.diffusion import UserDiffusion
-from model.encoder import Encoding
 from model.history import Histories
 from model.recommender import Recommender
 from model.retrieval import ExactIndex, required_overfetch
 from model.store import ModelStore
+from training.fit import Fit
 from training.splits import Split
 
 __all__ = ["build_model", "make_catalogue", "make_probe", "publish"]
@@ -24,26 +23,27 @@ PROBE_USERS = 8
 PROBE_K = 20
 
 
-def build_model(diffusion: UserDiffusion, encoding: Encoding, split: Split) -> TrainedModel:
+def build_model(fitted: Fit, split: Split) -> TrainedModel:
     """The trained parts on the CPU, with over-fetch sizes that certify 95 % of held-out users at once.
 
-    The users' histories are those of `split.query`, whose next items are held out.
+    The users' histories are those of `split.train`, whose next items are held out.
     """
-    diffusion = diffusion.cpu().eval()
+    diffusion = fitted.diffusion.cpu().eval()
+    encoding, train = fitted.encoding, split.train
     vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (encoding.items, encoding.messages))
-    users = np.flatnonzero(split.query.lengths)
+    users = np.flatnonzero(train.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
     n_items = len(vectors)
     exhaustive = ExactIndex(vectors.numpy(), overfetch={n_items: n_items})
     nobody = np.zeros(0, np.int32)
-    recommender = Recommender(diffusion, messages, exhaustive, nobody, ordered=split.ordered)
-    queries = recommender.user_vectors(split.query.take(chosen), diffusion.config.steps)
+    recommender = Recommender(diffusion, messages, exhaustive, nobody)
+    queries = recommender.user_vectors(train.take(chosen), diffusion.config.steps)
     overfetch = {
         k: int(np.ceil(np.quantile(required_overfetch(queries, vectors.numpy(), k), COVERED)))
         for k in CALIBRATED_K
         if k <= n_items
     }
-    return TrainedModel(diffusion, vectors, messages, overfetch or {n_items: n_items}, split.ordered)
+    return TrainedModel(diffusion, vectors, messages, overfetch or {n_items: n_items})
 
 
 def make_catalogue(split: Split, items: pl.DataFrame) -> Catalogue:

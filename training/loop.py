@@ -26,11 +26,11 @@ class Epoch:
     """What is known after an epoch.
 
     Attributes:
-        stage: name of the stage.
+        stage: name of the stage's run.
         number: epochs finished, 0 for the state before the first.
         total: epochs at most.
         loss: mean training loss, NaN for epoch 0.
-        score: validation NDCG@20.
+        score: NDCG@20 on what is held out, NaN where nothing is.
         best: the best score so far.
     """
 
@@ -52,7 +52,7 @@ class Stage(Protocol):
         ...
 
     def score(self) -> float:
-        """Validation NDCG@20, higher is better."""
+        """NDCG@20 on what is held out, higher is better; NaN if nothing is."""
         ...
 
     def weights(self) -> State:
@@ -69,18 +69,22 @@ class Stage(Protocol):
 def run_stage(
     stage: Stage,
     *,
+    name: str,
     epochs: int,
-    patience: int,
+    patience: int | None,
     state: State | None,
     on_epoch: Callable[[Epoch], None],
     on_state: Callable[[Callable[[], State]], None],
 ) -> State:
     """Train until the score has not risen for `patience` epochs; leaves the best weights in the stage.
 
+    With `patience` None nothing is held out: all epochs are done, and the last weights stay.
+
     Args:
         stage: what to train.
+        name: what the run is called when `on_epoch` is told.
         epochs: at most this many.
-        patience: epochs without a better score before stopping.
+        patience: epochs without a better score before stopping, or None.
         state: where an interrupted run was, None to start; continuing gives what the whole run would have.
         on_epoch: told after every epoch.
         on_state: given, after every epoch, a function that makes the state to continue from.
@@ -93,7 +97,7 @@ def run_stage(
     """
     current = _initial(stage) if state is None else {key: state[key] for key in KEPT}
     if state is None:
-        on_epoch(Epoch(stage.name, 0, epochs, math.nan, current["best"], current["best"]))
+        on_epoch(Epoch(name, 0, epochs, math.nan, current["best"], current["best"]))
     elif "optimiser" in state:
         stage.load_weights(state["weights"])
         stage.load_optimiser_state(state["optimiser"])
@@ -101,15 +105,15 @@ def run_stage(
         loss = stage.epoch(number)
         if not math.isfinite(loss):
             raise HdrmError(
-                f"{stage.name}: the loss is {loss} in epoch {number}",
+                f"{name}: the loss is {loss} in epoch {number}",
                 hint=f"lower the learning rate with --set {stage.name}_fit.learning_rate=..., "
                 f"or look at the values that `hdrm train --settings` lists for {stage.name}_fit",
             )
         score = stage.score()
         current["epoch"] = number
-        if score > current["best"]:
+        if patience is None or score > current["best"]:
             current |= {"best": score, "best_epoch": number, "best_weights": stage.weights()}
-        on_epoch(Epoch(stage.name, number, epochs, loss, score, current["best"]))
+        on_epoch(Epoch(name, number, epochs, loss, score, current["best"]))
         on_state(partial(_resumable, stage, current))
     stage.load_weights(current["best_weights"])
     return current
@@ -160,6 +164,6 @@ def _resumable(stage: Stage, current: State) -> State:
     return current | {"weights": stage.weights(), "optimiser": stage.optimiser_state()}
 
 
-def _remaining(current: State, epochs: int, patience: int) -> Iterator[int]:
-    while current["epoch"] < epochs and current["epoch"] - current["best_epoch"] < patience:
+def _remaining(current: State, epochs: int, patience: int | None) -> Iterator[int]:
+    while current["epoch"] < epochs and (patience is None or current["epoch"] - current["best_epoch"] < patience):
         yield current["epoch"] + 1

@@ -25,7 +25,13 @@ class Cuts:
 
 
 def draw_cuts(
-    histories: Histories, generator: np.random.Generator, *, ordered: bool, horizon: int, dropout: float
+    histories: Histories,
+    generator: np.random.Generator,
+    *,
+    ordered: bool,
+    horizon: int,
+    least_past: float,
+    dropout: float,
 ) -> Cuts:
     """Cut every history of at least two items, the others give empty rows.
 
@@ -34,6 +40,7 @@ def draw_cuts(
         generator: source of the cuts, of the shuffling and of the dropping.
         ordered: whether rows are in time order.
         horizon: length of the future in an ordered row.
+        least_past: least share of a row that is its past.
         dropout: a row loses each item of its past with a probability drawn from 0 to this.
     """
     if not ordered:
@@ -41,7 +48,8 @@ def draw_cuts(
         histories = Histories(histories.indptr, histories.items[shuffled])
     lengths, owners, places = histories.lengths, histories.owners(), histories.positions()
     # at least one item on either side
-    cuts = np.where(lengths > 1, generator.integers(1, np.maximum(lengths, 2)), 0)[owners]
+    first = np.clip(np.floor(lengths * least_past).astype(np.int64), 1, np.maximum(lengths - 1, 1))
+    cuts = np.where(lengths > 1, generator.integers(first, np.maximum(lengths, 2)), 0)[owners]
     usable = (lengths > 1)[owners]
     past = usable & (places < cuts)
     future = usable & (places >= cuts) & ((places < cuts + horizon) | (not ordered))

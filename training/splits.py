@@ -10,6 +10,7 @@ from model.errors import DataError
 from model.history import Histories
 from model.vocabulary import Vocabulary
 from training.config import SplitConfig
+from training.corpus import LEAST_HISTORY, hold_out
 from training.data.datasets import Dataset
 from training.data.schema import PARTS
 
@@ -22,10 +23,10 @@ class Split:
 
     Attributes:
         users, items: the ids.
-        train: what is learned from.
-        valid: stops the training; the history is then `train`.
-        test: reported on; the history is then `query`, and what is in train and valid is not recommended.
-        query: histories the reported figures are measured with.
+        search: what is learned from while looking for the moment to stop.
+        stop: held out then, newer than `search`; the model published has learned from both.
+        test: reported on; the history is then `train`.
+        masked: what must not be recommended when reporting.
         served: histories that go into the artifact.
         ordered: whether rows are in time order, newest last.
         protocol: the above in a sentence, for people.
@@ -33,18 +34,18 @@ class Split:
 
     users: Vocabulary
     items: Vocabulary
-    train: Histories
-    valid: Histories
+    search: Histories
+    stop: Histories
     test: Histories
-    query: Histories
+    masked: Histories
     served: Histories
     ordered: bool
     protocol: str
 
     @property
-    def masked(self) -> Histories:
-        """What must not be recommended when reporting."""
-        return self.train.append(self.valid)
+    def train(self) -> Histories:
+        """Everything that is learned from."""
+        return self.search.append(self.stop)
 
 
 def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
@@ -52,8 +53,9 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
 
     A repeated (user, item) pair counts once, at its newest place.
 
-    A data set that brings its own parts is a benchmark: the history is `train` throughout, and only `train` is
-    served. Otherwise the query history is train and valid, and everything is served.
+    A data set that brings its own parts is a benchmark: what is learned from, history and what is served are its
+    `train`; items of its `valid` are not recommended, and nothing else is made of them. Otherwise everything is
+    served. What the training is stopped by is cut from what is learned from in either case.
 
     Raises:
         DataError: a part would be empty.
@@ -62,26 +64,33 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
     items = Vocabulary.of(sorted(dataset.interactions["item_id"].unique(), key=str.encode))
     ordered = dataset.info.order != "none"
     frame = _encode(dataset, users, items)
-    if not dataset.info.presplit:
-        frame = _cut(frame, config, ordered=ordered, seed=seed)
-    rows = {part: _histories(frame.filter(pl.col("part") == part), len(users)) for part in PARTS}
-    for part, histories in rows.items():
-        if len(histories.items) == 0:
-            raise DataError(
-                f"the {part} part of {dataset.info.name} is empty",
-                hint="the data brings its own split: import one whose three parts have pairs"
-                if dataset.info.presplit
-                else "histories are too short to hold anything out: add data, or raise split.valid and split.test",
-            )
+
+    def rows(frame: pl.DataFrame) -> Histories:
+        return _histories(frame, len(users))
+
     if dataset.info.presplit:
-        query = served = rows["train"]
+        train, valid, test = (rows(frame.filter(pl.col("part") == part)) for part in PARTS)
+        masked, served = train.append(valid), train
         protocol = "the data's own split; history: train; not recommended: train and valid; truth: test"
     else:
-        query = rows["train"].append(rows["valid"])
-        served = query.append(rows["test"])
+        served = rows(frame)
+        if config.by == "time" and ordered:
+            train, test = (rows(part) for part in _divide(frame, config.test))
+        else:
+            train, test = hold_out(served, config.test, ordered=ordered, seed=seed)
+        masked = train
         cut = {"user": "the newest of every user", "time": "everything after a point in time"}[config.by]
-        protocol = f"held out: {cut if ordered else 'at random within users'}; history: train and valid; truth: test"
-    return Split(users, items, **rows, query=query, served=served, ordered=ordered, protocol=protocol)
+        protocol = f"held out: {cut if ordered else 'at random within users'}; history: everything else"
+    search, stop = hold_out(train, config.stop, ordered=ordered, seed=seed)
+    for name, part in (("train", train), ("test", test), ("stop", stop)):
+        if len(part.items) == 0:
+            raise DataError(
+                f"the {name} part of {dataset.info.name} is empty",
+                hint="the data brings its own split: import one whose parts have pairs"
+                if dataset.info.presplit
+                else f"something is held out of histories of {LEAST_HISTORY} interactions or more: add data",
+            )
+    return Split(users, items, search, stop, test, masked, served, ordered, protocol)
 
 
 def _encode(dataset: Dataset, users: Vocabulary, items: Vocabulary) -> pl.DataFrame:
@@ -98,23 +107,10 @@ def _index_of(column: str, vocabulary: Vocabulary) -> pl.Expr:
     return pl.col(column).replace_strict(vocabulary.ids(), range(len(vocabulary)), return_dtype=pl.Int64)
 
 
-def _cut(frame: pl.DataFrame, config: SplitConfig, *, ordered: bool, seed: int) -> pl.DataFrame:
-    """Add the column part."""
-    if not ordered:
-        frame = frame.sample(fraction=1.0, shuffle=True, seed=seed)
-    if config.by == "time" and ordered:
-        place, length = pl.int_range(pl.len()), pl.len()
-    else:
-        place, length = pl.int_range(pl.len()).over("user"), pl.len().over("user")
-    test = (length * config.test).floor()
-    valid = (length * config.valid).floor()
-    return frame.with_columns(
-        part=pl.when(place >= length - test)
-        .then(pl.lit("test"))
-        .when(place >= length - test - valid)
-        .then(pl.lit("valid"))
-        .otherwise(pl.lit("train"))
-    )
+def _divide(frame: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows in time order, cut at one moment: all but the newest share, and that."""
+    kept = frame.height - int(frame.height * share)
+    return frame.head(kept), frame.tail(frame.height - kept)
 
 
 def _histories(frame: pl.DataFrame, n_users: int) -> Histories:

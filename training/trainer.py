@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ import torch
 from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
 from model.history import Histories
 from model.store import ModelStore
-from training.baselines import Popularity, tuned_ease
+from training.baselines import HALF_LIVES, Popularity, tuned_ease
 from training.config import TrainConfig
+from training.corpus import Corpus
 from training.data.datasets import Dataset
-from training.diffusion_fit import DiffusionStage
-from training.encoder_fit import EncoderStage
 from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, measure
 from training.export import build_model, make_catalogue, publish
+from training.fit import Fit, fit
 from training.loop import Epoch, Stage, State, load_checkpoint, run_stage, save_checkpoint
 from training.splits import Split, make_split
 
@@ -102,39 +103,45 @@ class TrainingRun:
         states = (load_checkpoint(self.checkpoint) if resume else None) or {}
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = make_split(self.dataset, self.config.split, seed=self.seed)
-        valid = _sample(split.valid, SCORED_USERS, self.seed)
-        encoder = EncoderStage(split, self.config, seed=self.seed, device=device, valid=valid)
-        self._fit(encoder, self.config.encoder_fit.epochs, self.config.encoder_fit.patience, states)
-        encoding = encoder.encoding()
-        diffusion = DiffusionStage(split, self.config, encoding, seed=self.seed, device=device, valid=valid)
-        self._fit(diffusion, self.config.diffusion_fit.epochs, self.config.diffusion_fit.patience, states)
-        model = build_model(diffusion.diffusion, encoding, split)
+        fitted = fit(
+            Corpus(split.train, len(split.items), split.ordered),
+            split.search,
+            _sample(split.stop, SCORED_USERS, self.seed),
+            self.config,
+            seed=self.seed,
+            device=device,
+            run=partial(self._run_stage, states),
+        )
+        model = build_model(fitted, split)
         metrics = self._compare(model, split)
-        about = self._about(split, model, metrics, states, device, time.monotonic() - started)
+        about = self._about(split, fitted, model, metrics, device, time.monotonic() - started)
         catalogue = make_catalogue(split, self.dataset.items)
         manifest = publish(self.store, model, catalogue, about)
         self.checkpoint.unlink(missing_ok=True)
         return Result(manifest, self.store.path(manifest.version))
 
-    def _fit(self, stage: Stage, epochs: int, patience: int, states: State) -> None:
+    def _run_stage(self, states: State, stage: Stage, name: str, epochs: int, patience: int | None) -> State:
         """Run a stage; `states` holds the stages' states by name, and gets this one's."""
-        self.observer.stage(stage.name, epochs)
+        self.observer.stage(name, epochs)
         saved = time.monotonic()
 
         def keep(state: Callable[[], State]) -> None:
             nonlocal saved
             if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                save_checkpoint(self.checkpoint, states | {stage.name: state()})
+                save_checkpoint(self.checkpoint, states | {name: state()})
                 saved = time.monotonic()
 
-        states[stage.name] = run_stage(
+        done = run_stage(
             stage,
+            name=name,
             epochs=epochs,
             patience=patience,
-            state=states.get(stage.name),
+            state=states.get(name),
             on_epoch=self.observer.epoch,
             on_state=keep,
         )
+        states[name] = done
+        return done
 
     def _compare(self, model: TrainedModel, split: Split) -> list[MetricsRow]:
         """The model and its baselines on the test part."""
@@ -144,23 +151,24 @@ class TrainingRun:
         rankers: dict[str, Ranker] = {"popularity": ScoreRanker(Popularity(split.train, n_items))}
         if n_items <= EASE_MAX_ITEMS:
             self.observer.stage("EASE", 0)
-            ease = tuned_ease(split.train, split.valid, n_items)
-            rankers[f"EASE, lambda {ease.regularisation:g}"] = ScoreRanker(ease)
+            for half_lives in ((None,), HALF_LIVES if split.ordered else ()):
+                if half_lives:
+                    ease = tuned_ease(split.search, split.stop, n_items, half_lives=half_lives)
+                    rankers[ease.describe()] = ScoreRanker(ease)
         rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
         rankers[f"HDRM, {self.preset} ({self.config.steps} steps)"] = RecommenderRanker(recommender)
         self.observer.stage("evaluation", 0)
-        masked = split.masked
         return [
-            MetricsRow(model=name, values=measure(ranker, split.query, masked, split.test))
+            MetricsRow(model=name, values=measure(ranker, split.train, split.masked, split.test))
             for name, ranker in rankers.items()
         ]
 
     def _about(
         self,
         split: Split,
+        fitted: Fit,
         model: TrainedModel,
         metrics: list[MetricsRow],
-        states: State,
         device: torch.device,
         seconds: float,
     ) -> dict[str, Any]:
@@ -183,10 +191,8 @@ class TrainingRun:
             "metrics": metrics,
             "diagnostics": {
                 "gate": model.diffusion.gate.item(),
-                "encoder_best_epoch": float(states["encoder"]["best_epoch"]),
-                "diffusion_best_epoch": float(states["diffusion"]["best_epoch"]),
-                "encoder_valid_ndcg@20": float(states["encoder"]["best"]),
-                "diffusion_valid_ndcg@20": float(states["diffusion"]["best"]),
+                **{f"{name}_epochs": float(state["best_epoch"]) for name, state in fitted.search.items()},
+                **{f"{name}_search_ndcg@20": float(state["best"]) for name, state in fitted.search.items()},
                 "max_radius": float(torch.linalg.vector_norm(model.vectors, dim=-1).max()),
             },
             "run": RunInfo(

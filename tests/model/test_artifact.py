@@ -48,7 +48,7 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
         diffusion = UserDiffusion(config, mu=torch.zeros(DIM), sigma=torch.ones(DIM))
         torch.nn.init.normal_(diffusion.denoiser.head.weight)
     vectors, messages = (torch.randn(ITEMS, DIM, generator=generator) for _ in range(2))
-    model = TrainedModel(diffusion, vectors, messages, {5: 10}, ordered=True)
+    model = TrainedModel(diffusion, vectors, messages, {5: 10})
     histories = Histories.of([np.arange(u, u + 3, dtype=np.int32) for u in range(USERS)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
     catalogue = Catalogue(
@@ -102,7 +102,6 @@ def test_what_was_written_is_read_back(published: Path) -> None:
     assert artifact.catalogue.users.ids() == ["u0", "u1", "u2", "u3"]
     assert artifact.catalogue.histories[2].tolist() == [2, 3, 4]
     assert artifact.catalogue.metadata.titles[0] == "Amélie"
-    assert artifact.recommender.ordered
     assert artifact.recommender.index.overfetch == {5: 10}
     assert verify_artifact(published) == []
 

@@ -6,7 +6,7 @@ from model.denoiser import Denoiser, time_embedding
 from model.diffusion import UserDiffusion
 from model.geometry import radius
 
-DIM, HALF_LIVES = 8, 3
+DIM, HALF_LIVES = 8, 8
 
 
 def diffusion(*, trained: bool = True, **noise: object) -> UserDiffusion:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import HistoryConfig
+from model.config import UNIFORM, HistoryConfig
 from model.history import Histories, history_vectors, recency_weights, weighted_means
 
 ragged = st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=8)
@@ -45,13 +45,13 @@ def test_pairs_keep_their_order_within_a_user() -> None:
 
 def test_recency_weights_halve_and_sum_to_one() -> None:
     made = histories([[1, 2, 3], [4]])
-    weights = recency_weights(made, (1.0, 1e9), ordered=True)
+    weights = recency_weights(made, (1.0, UNIFORM))
     torch.testing.assert_close(weights[0], torch.tensor([1 / 7, 2 / 7, 4 / 7, 1.0]))
     torch.testing.assert_close(weights[1], torch.tensor([1 / 3, 1 / 3, 1 / 3, 1.0]))
 
 
 def test_without_an_order_every_item_weighs_the_same() -> None:
-    weights = recency_weights(histories([[1, 2, 3, 4]]), (1.0, 5.0), ordered=False)
+    weights = recency_weights(histories([[1, 2, 3, 4]]), (UNIFORM, UNIFORM))
     torch.testing.assert_close(weights, torch.full((2, 4), 0.25))
 
 
@@ -59,7 +59,7 @@ def test_without_an_order_every_item_weighs_the_same() -> None:
 def test_weighted_means_are_the_sums_they_say(rows: list[list[int]]) -> None:
     made = histories(rows)
     vectors = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
-    weights = recency_weights(made, (2.0, 7.0), ordered=True)
+    weights = recency_weights(made, (2.0, 7.0))
     means = weighted_means(made, vectors, weights)
     assert means.shape == (len(rows), 2, 4)
     for user, row in enumerate(rows):
@@ -72,7 +72,7 @@ def test_weighted_means_are_the_sums_they_say(rows: list[list[int]]) -> None:
 def test_only_the_newest_items_count() -> None:
     vectors = torch.eye(4)
     config = HistoryConfig(half_lives=(1e9,), max_length=2)
-    condition = history_vectors(histories([[0, 1, 2, 3]]), vectors, config, ordered=True)
+    condition = history_vectors(histories([[0, 1, 2, 3]]), vectors, config)
     torch.testing.assert_close(condition[0, 0], torch.tensor([0.0, 0.0, 0.5, 0.5]))
 
 

@@ -48,7 +48,9 @@ def run(
     def keep(make: Callable[[], State]) -> None:
         states.append(make())
 
-    final = run_stage(stage, epochs=epochs, patience=patience, state=state, on_epoch=told.append, on_state=keep)
+    final = run_stage(
+        stage, name="a run", epochs=epochs, patience=patience, state=state, on_epoch=told.append, on_state=keep
+    )
     return final, told, states
 
 
@@ -95,7 +97,7 @@ def test_a_finished_stage_is_not_trained_again() -> None:
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_divergence_is_an_error_with_a_next_step(loss: float) -> None:
-    with pytest.raises(HdrmError, match=r"scripted: the loss is .* in epoch 2") as caught:
+    with pytest.raises(HdrmError, match=r"a run: the loss is .* in epoch 2") as caught:
         run(Scripted([0.1, 0.2, 0.3], {2: loss}))
     assert caught.value.hint is not None
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.history import Histories
-from training.baselines import Ease, Popularity, tuned_ease
+from training.baselines import LAMBDAS, Ease, Popularity, tuned_ease
 from training.evaluate import ScoreRanker, evaluate, measure, top_k
 from training.metrics import hits_of, summary
 from training.sampling import draw_cuts
@@ -85,7 +86,7 @@ def test_ease_is_the_solution_of_its_problem() -> None:
     """Its weights minimise |X - XB|^2 + lambda |B|^2 with a zero diagonal: no feasible step lowers the loss."""
     generator = np.random.default_rng(0)
     train = histories(*[generator.permutation(6)[:3].tolist() for _ in range(40)])
-    ease = Ease(train, 6, regularisation=2.0)
+    ease = Ease.fit(train, 6, regularisation=2.0)
     x = np.zeros((40, 6))
     x[train.owners(), train.items] = 1
 
@@ -101,27 +102,46 @@ def test_ease_is_the_solution_of_its_problem() -> None:
     assert ease.score(train.take(np.arange(2))).shape == (2, 6)
 
 
-def test_tuned_ease_is_the_best_on_valid() -> None:
+def test_tuned_ease_is_the_best_on_what_is_held_out_and_learns_from_it_then() -> None:
     generator = np.random.default_rng(1)
     train = histories(*[generator.permutation(12)[:5].tolist() for _ in range(30)])
     valid = histories(*[[int(generator.integers(12))] for _ in range(30)])
-    chosen = tuned_ease(train, valid, 12)
-    score = measure(ScoreRanker(chosen), train, train, valid)["ndcg@20"]
-    for value in (50.0, 1000.0):
-        other = measure(ScoreRanker(Ease(train, 12, regularisation=value)), train, train, valid)
-        assert score >= other["ndcg@20"]
+    chosen = tuned_ease(train, valid, 12, half_lives=(None, 1.0))
+    everything = train.append(valid)
+    assert np.array_equal(chosen.weights, Ease.fit(everything, 12, regularisation=chosen.regularisation).weights)
+    settings = [(value, half_life) for value in LAMBDAS for half_life in (None, 1.0)]
+    scores = {
+        (value, half_life): measure(
+            ScoreRanker(replace(Ease.fit(train, 12, regularisation=value), half_life=half_life)), train, train, valid
+        )["ndcg@20"]
+        for value, half_life in settings
+    }
+    assert scores[chosen.regularisation, chosen.half_life] == max(scores.values())
 
 
-@given(st.integers(0, 2**31), st.booleans())
-def test_cuts_divide_each_history_into_past_and_future(seed: int, ordered: bool) -> None:
+def test_recency_moves_ease_towards_the_newest_item() -> None:
+    train = histories(*[[2 * n % 8, 2 * n % 8 + 1] for n in range(40)])  # 0 with 1, 2 with 3, ...
+    ease = Ease.fit(train, 8, regularisation=1.0)
+    query = histories([0, 2])
+    plain, recent = ease.score(query)[0], replace(ease, half_life=1.0).score(query)[0]
+    assert plain[1] == pytest.approx(plain[3])
+    assert recent[1] == pytest.approx(plain[1] / 2)
+    assert recent[3] == pytest.approx(plain[3])
+    assert "recency" in replace(ease, half_life=1.0).describe()
+
+
+@given(st.integers(0, 2**31), st.booleans(), st.sampled_from([0.0, 0.5, 0.9]))
+def test_cuts_divide_each_history_into_past_and_future(seed: int, ordered: bool, least: float) -> None:
     rows: list[list[int]] = [list(range(user, user + n)) for user, n in enumerate((0, 1, 2, 5, 30))]
-    cuts = draw_cuts(histories(*rows), np.random.default_rng(seed), ordered=ordered, horizon=4, dropout=0.5)
+    cuts = draw_cuts(
+        histories(*rows), np.random.default_rng(seed), ordered=ordered, horizon=4, least_past=least, dropout=0.5
+    )
     for user, row in enumerate(rows):
         past, kept, future = (part[user].tolist() for part in (cuts.past, cuts.kept, cuts.future))
         if len(row) < 2:
             assert past == kept == future == []
             continue
-        assert past
+        assert len(past) >= min(max(1, int(least * len(row))), len(row) - 1)
         assert future
         assert set(kept) <= set(past)
         assert kept[-1] == past[-1]

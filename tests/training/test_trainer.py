@@ -11,17 +11,19 @@ import torch
 from model.artifact import MANIFEST, load_artifact, run_probe
 from model.errors import ArtifactError, HdrmError
 from model.geometry import inner
-from model.history import Histories
+from model.history import Histories, history_vectors
 from model.store import ModelStore
 from tests.conftest import QUICK, planted
 from training.config import load_config
+from training.corpus import Corpus
 from training.data.datasets import Dataset
-from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage
-from training.loop import Epoch
+from training.fit import fit
+from training.loop import Epoch, Stage, State, run_stage
 from training.splits import make_split
 from training.trainer import Observer, Result, TrainingRun
 
+SHORT = [f"{stage}_fit.budget.{key}=2" for stage in ("encoder", "diffusion") for key in ("updates", "least_epochs")]
 SILENT = Observer(lambda _name, _epochs: None, lambda _epoch: None)
 
 
@@ -46,10 +48,11 @@ def result(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Result
 
 
 def test_the_model_learns_what_was_planted(result: Result) -> None:
-    values = {row.model.split(",")[0]: row.values for row in result.manifest.metrics}
-    assert values["HDRM"]["recall@20"] > 1.3 * values["popularity"]["recall@20"]
-    assert set(values) == {"popularity", "EASE", "HDRM"}
-    assert len(result.manifest.metrics) == 4
+    popularity, ease, recent_ease, no_diffusion, hdrm = result.manifest.metrics
+    assert hdrm.values["recall@20"] > 1.3 * popularity.values["recall@20"]
+    names = [row.model for row in (popularity, ease, recent_ease, no_diffusion, hdrm)]
+    starts = ("popularity", "EASE, lambda", "EASE + recency", "HDRM, no diffusion", "HDRM, default (3 steps)")
+    assert all(name.startswith(start) for name, start in zip(names, starts, strict=True))
 
 
 def test_the_artifact_loads_and_reproduces_its_probe(result: Result) -> None:
@@ -72,7 +75,9 @@ def test_the_same_seed_gives_the_same_artifact_and_another_seed_another(
     assert other.manifest.version != result.manifest.version
 
 
-@pytest.mark.parametrize(("stage", "number"), [("encoder", 5), ("diffusion", 2)])
+@pytest.mark.parametrize(
+    ("stage", "number"), [("search: encoder", 5), ("search: diffusion", 2), ("encoder", 2), ("diffusion", 2)]
+)
 def test_an_interrupted_run_resumes_to_the_same_artifact(
     result: Result,
     dataset: Dataset,
@@ -136,16 +141,14 @@ def test_a_store_that_cannot_be_written_is_noticed_before_training(dataset: Data
     ],
 )
 def test_every_alternative_trains_and_publishes(dataset: Dataset, tmp_path: Path, changes: list[str]) -> None:
-    result = training_run(dataset, tmp_path, *changes, "encoder_fit.epochs=2", "diffusion_fit.epochs=2").run(
-        resume=False
-    )
+    result = training_run(dataset, tmp_path, *changes, *SHORT).run(resume=False)
     assert load_artifact(result.path).manifest.version == result.manifest.version
 
 
 def test_data_without_an_order_and_data_with_its_own_parts_train(tmp_path: Path) -> None:
-    unordered = training_run(planted(ordered=False), tmp_path, "diffusion_fit.epochs=2").run(resume=False)
+    unordered = training_run(planted(ordered=False), tmp_path, *SHORT).run(resume=False)
     assert not unordered.manifest.data.ordered
-    presplit = training_run(planted(presplit=True), tmp_path, "diffusion_fit.epochs=2").run(resume=False)
+    presplit = training_run(planted(presplit=True), tmp_path, *SHORT).run(resume=False)
     assert "own split" in presplit.manifest.protocol
     train = make_split(planted(presplit=True), load_config("default").split, seed=0).train
     served = load_artifact(presplit.path).catalogue.histories
@@ -162,7 +165,8 @@ def test_a_diverging_run_publishes_nothing(dataset: Dataset, tmp_path: Path) -> 
 def test_points_stay_on_the_manifold_through_training(dataset: Dataset) -> None:
     config = load_config("default", [*QUICK, "encoder.parametrisation=manifold"])
     split = make_split(dataset, config.split, seed=0)
-    stage = EncoderStage(split, config, seed=0, device=torch.device("cpu"), valid=split.valid)
+    corpus = Corpus(split.search, len(split.items), split.ordered)
+    stage = EncoderStage(corpus, config, seed=0, device=torch.device("cpu"), held_out=split.stop)
     before = stage.score()
     for number in range(1, 16):
         stage.epoch(number)
@@ -171,16 +175,23 @@ def test_points_stay_on_the_manifold_through_training(dataset: Dataset) -> None:
     assert stage.score() > before
 
 
+def one_epoch(stage: Stage, name: str, _epochs: int, patience: int | None) -> State:
+    return run_stage(
+        stage, name=name, epochs=1, patience=patience, state=None, on_epoch=lambda _: None, on_state=lambda _: None
+    )
+
+
 def test_the_order_of_a_history_matters_exactly_when_the_data_has_one(dataset: Dataset) -> None:
     for made, matters in ((dataset, True), (planted(ordered=False), False)):
         config = load_config("default", QUICK)
         split = make_split(made, config.split, seed=0)
-        cpu = torch.device("cpu")
-        encoding = EncoderStage(split, config, seed=0, device=cpu, valid=split.valid).encoding()
-        stage = DiffusionStage(split, config, encoding, seed=0, device=cpu, valid=split.valid)
-        stage.epoch(1)
+        corpus = Corpus(split.train, len(split.items), split.ordered)
+        fitted = fit(corpus, split.search, split.stop, config, seed=0, device=torch.device("cpu"), run=one_epoch)
         forward = Histories.of([np.array([1, 2, 3, 4], np.int32)])
         backward = Histories.of([np.array([4, 3, 2, 1], np.int32)])
         with torch.no_grad():
-            users = [stage.diffusion(stage._condition(h), 3) for h in (forward, backward)]
+            users = [
+                fitted.diffusion(history_vectors(h, fitted.encoding.messages, fitted.diffusion.config.history), 3)
+                for h in (forward, backward)
+            ]
         assert torch.allclose(users[0], users[1], atol=1e-6) is not matters
