@@ -14,15 +14,20 @@ __all__ = ["Ranker", "RecommenderRanker", "ScoreRanker", "Scorer", "evaluate", "
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 
 BATCH = 1024
 
 
 class Ranker(Protocol):
-    """Whatever answers a batch of histories with ranked lists."""
+    """Whatever answers a batch of users with ranked lists."""
 
-    def rank(self, histories: Histories, masked: Histories, k: int) -> Int32:
-        """The k best items of each row without its masked ones: (b, k) int32, -1 where candidates run out."""
+    def rank(self, users: Int64, histories: Histories, masked: Histories, k: int) -> Int32:
+        """The k best items of each row without its masked ones: (b, k) int32, -1 where candidates run out.
+
+        `users` (b,) are the rows' indices in the training data, for what has learned a vector of every user;
+        what is a function of the history ignores them.
+        """
         ...
 
 
@@ -40,7 +45,7 @@ class ScoreRanker:
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
 
-    def rank(self, histories: Histories, masked: Histories, k: int) -> Int32:
+    def rank(self, users: Int64, histories: Histories, masked: Histories, k: int) -> Int32:
         return top_k(self.scorer.score(histories), masked, k)
 
 
@@ -51,7 +56,7 @@ class RecommenderRanker:
         self.recommender = recommender
         self.steps = steps
 
-    def rank(self, histories: Histories, masked: Histories, k: int) -> Int32:
+    def rank(self, users: Int64, histories: Histories, masked: Histories, k: int) -> Int32:
         ranked = np.full((len(histories), k), -1, np.int32)
         hits = self.recommender.recommend(histories, k, masked.rows(), steps=self.steps)
         for row, found in enumerate(hits):
@@ -63,7 +68,7 @@ def evaluate(ranker: Ranker, query: Histories, masked: Histories, truth: Histori
     """Ranked lists of all users that have a truth, the others' rows -1: (n, k) int32; see `metrics.summary`."""
     ranked = np.full((len(truth), k), -1, np.int32)
     for users in _batches(np.flatnonzero(truth.lengths)):
-        ranked[users] = ranker.rank(query.take(users), masked.take(users), k)
+        ranked[users] = ranker.rank(users, query.take(users), masked.take(users), k)
     return ranked
 
 
@@ -93,6 +98,6 @@ def top_k(scores: Float32, masked: Histories, k: int) -> Int32:
     return ranked
 
 
-def _batches(users: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+def _batches(users: Int64) -> Iterator[Int64]:
     for start in range(0, len(users), BATCH):
         yield users[start : start + BATCH]
