@@ -56,7 +56,7 @@ __all__ = [
     "write_artifact",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
 PROBE_TOLERANCE = 1e-4
@@ -162,7 +162,8 @@ class TrainedModel:
 
     def recommender(self, counts: npt.NDArray[np.int64]) -> Recommender:
         """A recommender over these arrays; `counts` (m,) are the items' interactions."""
-        index = ExactIndex(self.vectors.numpy(), overfetch=self.overfetch)
+        geometry = self.diffusion.config.encoder.space
+        index = ExactIndex(self.vectors.numpy(), overfetch=self.overfetch, geometry=geometry)
         popular = np.argsort(-counts, kind="stable").astype(np.int32)
         return Recommender(self.diffusion, self.messages, index, popular)
 
@@ -302,7 +303,8 @@ def load_artifact(directory: Path) -> Artifact:
     manifest = read_manifest(directory)
     try:
         weights = load_file(directory / "weights.safetensors")
-        diffusion = UserDiffusion(manifest.model, mu=weights["mu"], sigma=weights["sigma"])
+        blank = torch.ones(2, 2, manifest.model.encoder.dim)  # the weights bring the statistics
+        diffusion = UserDiffusion(manifest.model, mu=blank[0], sigma=blank[1])
         diffusion.load_state_dict(weights)
         items = load_file(directory / "items.safetensors")
         catalogue = _read_catalogue(directory)

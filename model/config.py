@@ -4,9 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from model.space import SpaceName
+
 __all__ = [
     "UNIFORM",
     "DenoiserConfig",
+    "DiffusionConfig",
     "EncoderConfig",
     "Frozen",
     "HalfLife",
@@ -36,6 +39,10 @@ class EncoderConfig(Frozen):
         description="manifold: Lorentz points under Riemannian Adam; tangent: tangent vectors at the origin",
     )
     init_std: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="spread of the initial embeddings")
+    space: SpaceName = Field(
+        "hyperbolic",
+        description="what distances are measured in; euclidean is there to see what the curvature is worth",
+    )
     max_radius: Annotated[float, Field(gt=0, le=5)] = Field(
         4.0, description="radii are softly capped here; float32 ranking is reliable up to about 5"
     )
@@ -57,11 +64,13 @@ class HistoryConfig(Frozen):
 class NoiseConfig(Frozen):
     """The forward process."""
 
-    kind: Literal["directional", "isotropic"] = Field(
-        "directional", description="directional: training-set statistics and the condition's signs"
+    kind: Literal["directional", "isotropic", "none"] = Field(
+        "directional",
+        description="directional: training-set statistics and the signs of the process's anchor; isotropic: the same "
+        "power in every direction; none: the signal fades and nothing takes its place",
     )
     radial: bool = Field(True, description="clamp the radius of noised points to the encoder's max_radius")
-    angular: bool = Field(True, description="keep the noise on the condition's side of the origin")
+    angular: bool = Field(True, description="keep the noise on the anchor's side of the origin")
     timesteps: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="length T of the forward process")
     alpha_bar_first: Annotated[float, Field(gt=0, lt=1)] = Field(0.99, description="signal kept at t = 1")
     alpha_bar_last: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="signal kept at t = T")
@@ -85,6 +94,21 @@ class DenoiserConfig(Frozen):
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="dropout between hidden layers")
 
 
+class DiffusionConfig(Frozen):
+    """Which vectors are diffused and what becomes of the result."""
+
+    networks: Literal["item", "both"] = Field(
+        "item",
+        description="item: one network turns the history into the vector of the next items; both: as published, one "
+        "for the ideal item given the user and one for the user given the items",
+    )
+    gate: Annotated[float, Field(ge=0, le=1)] | Literal["learned"] = Field(
+        "learned",
+        description="share of the denoised vector in the user's; a number leaves the rest, the base estimate, as the "
+        "encoder has it (0.05 is the published one)",
+    )
+
+
 class ModelConfig(Frozen):
     """Everything that fixes the model's function, apart from its weights."""
 
@@ -92,6 +116,7 @@ class ModelConfig(Frozen):
     history: HistoryConfig = HistoryConfig()
     noise: NoiseConfig = NoiseConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
     steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         3, description="reverse steps at inference unless the caller says otherwise; 0 skips the diffusion"
     )

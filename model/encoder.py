@@ -9,6 +9,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor, nn
 
@@ -35,26 +36,34 @@ class Encoding(NamedTuple):
 
 
 class Propagation:
-    """The operator D^-1 (A + I) of a user-item graph and its transpose, as sparse rows.
+    """The operator D^-1 (A + I) of a user-item graph, kept as the users' rows of A and their transpose.
 
-    Both are kept because the backward pass multiplies by the transpose, which torch would rebuild every time.
+    A is symmetric, so the backward pass needs no other matrix: (D^-1 (A + I))^T = (A + I) D^-1.
+
+    Args:
+        graph: one row of item indices a user.
+        n_items: size of the catalogue.
+        device: where to multiply.
     """
 
     def __init__(self, graph: Histories, n_items: int, device: torch.device) -> None:
-        n_users = len(graph)
-        n = n_users + n_items
-        users, items = graph.owners(), graph.items.astype(np.int64) + n_users
-        nodes = np.arange(n)
-        rows = np.concatenate((users, items, nodes))
-        columns = np.concatenate((items, users, nodes))
-        weights = 1.0 / np.bincount(rows, minlength=n)[rows]
-        self.forward = _csr(rows, columns, weights, n).to(device)
-        self.transpose = _csr(columns, rows, weights, n).to(device)
+        self.n_users = len(graph)
+        ones = np.ones(len(graph.items), np.float32)
+        rows = scipy.sparse.csr_matrix((ones, graph.items, graph.indptr), shape=(self.n_users, n_items))
+        degrees = np.concatenate((graph.lengths, np.bincount(graph.items, minlength=n_items))) + 1.0
+        self.by_user = _csr(rows, device)
+        self.by_item = _csr(rows.T.tocsr(), device)
+        self.inverse_degrees = torch.from_numpy(1 / degrees).float().unsqueeze(-1).to(device)
 
     def __call__(self, z: Tensor) -> Tensor:
-        """(n, d) -> (n, d)."""
-        result: Tensor = _SparseProduct.apply(z, self.forward, self.transpose)  # type: ignore[no-untyped-call]
+        """(n + m, d) -> (n + m, d)."""
+        result: Tensor = _Propagated.apply(z, self)  # type: ignore[no-untyped-call]
         return result
+
+    def neighbours(self, z: Tensor) -> Tensor:
+        """(A + I) z, the sum of every node and its neighbours: (n + m, d) -> (n + m, d)."""
+        users, items = z[: self.n_users], z[self.n_users :]
+        return torch.cat((users + self.by_user @ items, items + self.by_item @ users))
 
 
 class GraphEncoder(nn.Module):
@@ -90,29 +99,28 @@ class GraphEncoder(nn.Module):
         return Encoding(capped[: self.n_users], capped[self.n_users :], messages)
 
 
-class _SparseProduct(torch.autograd.Function):
-    """Sparse times dense, with the transposed matrix given for the backward pass."""
+class _Propagated(torch.autograd.Function):
+    """Propagation and its transpose, without a graph of the operations in between."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return matrix @ z
+    def forward(ctx: Any, z: Tensor, propagation: Propagation) -> Tensor:
+        ctx.propagation = propagation
+        return propagation.neighbours(z).mul_(propagation.inverse_degrees)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transpose @ grads[0], None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.propagation.neighbours(grads[0] * ctx.propagation.inverse_degrees), None
 
 
-def _csr(rows: Any, columns: Any, weights: Any, n: int) -> Tensor:
-    order = np.lexsort((columns, rows))
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=n))))
+def _csr(matrix: scipy.sparse.csr_matrix, device: torch.device) -> Tensor:
+    matrix.sum_duplicates()  # sorts as well
     with warnings.catch_warnings():
         # said once in every process, of a format whose products are all that is needed here
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
         return torch.sparse_csr_tensor(
-            torch.from_numpy(indptr),
-            torch.from_numpy(columns[order]),
-            torch.from_numpy(weights[order].astype(np.float32)),
-            (n, n),
+            torch.from_numpy(matrix.indptr),
+            torch.from_numpy(matrix.indices),
+            torch.from_numpy(matrix.data),
+            matrix.shape,
             check_invariants=True,
-        )
+        ).to(device)

@@ -33,6 +33,7 @@ __all__ = [
     "log0",
     "pairwise_square_distance",
     "radius",
+    "square_distance",
 ]
 
 
@@ -78,8 +79,8 @@ def cosh_distance_minus_one(u: Tensor, v: Tensor) -> Tensor:
     """
     r_u, r_v = radius(u), radius(v)
     u_hat, v_hat = _unit(u, r_u), _unit(v, r_v)
-    radial = 2 * torch.sinh((r_u - r_v) / 2).square().squeeze(-1)
-    angular = (torch.sinh(r_u) * torch.sinh(r_v)).squeeze(-1) * (u_hat - v_hat).square().sum(-1) / 2
+    radial = 2 * _sinh((r_u - r_v) / 2).square().squeeze(-1)
+    angular = (_sinh(r_u) * _sinh(r_v)).squeeze(-1) * (u_hat - v_hat).square().sum(-1) / 2
     return radial + angular
 
 
@@ -99,11 +100,13 @@ def pairwise_square_distance(u: Tensor, v: Tensor) -> Tensor:
     For training, where gradients must stay finite: cosh d - 1 is floored at 1e-6 (d of about 1e-3). Serving
     ranks with `cosh_distance_minus_one` instead.
     """
-    r_u, r_v = radius(u), radius(v)
-    # <x, y>_L with the time coordinate's sign in x, as one matrix product
-    x = torch.cat((torch.cosh(r_u), -u * _sinhc(r_u)), dim=-1)
-    y = torch.cat((torch.cosh(r_v), v * _sinhc(r_v)), dim=-1)
-    result: Tensor = _SquareArcosh.apply(x @ y.mT)  # type: ignore[no-untyped-call]
+    result: Tensor = _SquareArcosh.apply(_reflected(u) @ exp0(v).mT)  # type: ignore[no-untyped-call]
+    return result
+
+
+def square_distance(u: Tensor, v: Tensor) -> Tensor:
+    """`pairwise_square_distance` elementwise: (..., d), (..., d) -> (...)."""
+    result: Tensor = _SquareArcosh.apply((_reflected(u) * exp0(v)).sum(-1))  # type: ignore[no-untyped-call]
     return result
 
 
@@ -146,6 +149,19 @@ class _SquareArcosh(torch.autograd.Function):
         # below the floor the distance is constant
         slope: Tensor = (d / sinh).mul_(2).masked_fill_(sinh <= FLOORED_SINH, 0.0)
         return slope.mul_(grads[0])
+
+
+def _reflected(v: Tensor) -> Tensor:
+    """exp0(v) with its space coordinates negated, so that the plain product with a point is -<x, y>_L."""
+    x = exp0(v)
+    return torch.cat((x[..., :1], -x[..., 1:]), dim=-1)
+
+
+def _sinh(r: Tensor) -> Tensor:
+    """sinh by way of expm1: torch's own rounds differently at different places of a tensor, and equal items would
+    no longer tie."""
+    e = torch.expm1(r)
+    return (e + e / (e + 1)) / 2
 
 
 def _sinhc(r: Tensor) -> Tensor:

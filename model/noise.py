@@ -1,7 +1,7 @@
 """The forward process: how much noise at each time, and in which directions.
 
-Symbols: t in 1..T, ab_t the share of signal (alpha bar); z clean tangent vectors (b, d); c the condition
-(b, d); mu, sigma per-coordinate statistics of the training set (d,); eps ~ N(0, I).
+Symbols: t in 1..T, ab_t the share of signal (alpha bar); z clean tangent vectors (b, d); anchor the estimate of z
+that is known when serving (b, d); mu, sigma per-coordinate statistics of the training set (d,); eps ~ N(0, I).
 References
     [1] HDRM, WWW 2025, arXiv 2504.01541
     [2] Yi et al., Directional Diffusion Models for Graph Representation Learning, NeurIPS 2023
@@ -36,19 +36,21 @@ def sampling_times(timesteps: int, steps: int) -> list[int]:
     return [int(t) for t in np.ceil(np.linspace(timesteps, 0, steps + 1)[:-1])]
 
 
-def forward_noise(eps: Tensor, condition: Tensor, mu: Tensor, sigma: Tensor, config: NoiseConfig) -> Tensor:
+def forward_noise(eps: Tensor, anchor: Tensor, mu: Tensor, sigma: Tensor, config: NoiseConfig) -> Tensor:
     """Shape standard normal noise as the config says: (b, d) -> (b, d).
 
-    directional: sgn(c) * |mu + sigma * eps| [2, eq. 5, with the condition's sign in place of the target's,
+    directional: sgn(anchor) * |mu + sigma * eps| [2, eq. 5, with the sign of an estimate in place of the target's,
     which no one knows at serving time]; isotropic: the same power, mean square over coordinates, in every
-    direction. angular then turns a noise vector that points away from the condition around [1, 3].
+    direction; none: nothing. angular then turns a noise vector that points away from the anchor around [1, 3].
     """
+    if config.kind == "none":
+        return torch.zeros_like(eps)
     if config.kind == "directional":
-        noise = torch.sign(condition) * (mu + sigma * eps).abs()
+        noise = torch.sign(anchor) * (mu + sigma * eps).abs()
     else:
         noise = eps * (mu.square() + sigma.square()).mean().sqrt()
     if config.angular:
-        side = (noise * condition).sum(-1, keepdim=True)
+        side = (noise * anchor).sum(-1, keepdim=True)
         noise = torch.where(side < 0, -noise, noise)
     return noise
 

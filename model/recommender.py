@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from model.diffusion import UserDiffusion
-from model.history import Histories, history_vectors
+from model.history import Histories
 from model.retrieval import ExactIndex, Hits
 
 __all__ = ["Recommender"]
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+
+TILE = 8  # users that are denoised together
 
 
 class Recommender:
@@ -31,6 +33,7 @@ class Recommender:
         self.diffusion = diffusion.eval()
         self.messages = messages
         self.index = index
+        self.items = torch.from_numpy(index.vectors)
         self.popular = popular
 
     @torch.inference_mode()
@@ -40,8 +43,13 @@ class Recommender:
         Raises:
             ValueError: steps above the length of the forward process.
         """
-        condition = history_vectors(histories, self.messages, self.diffusion.config.history)
-        vectors: Float32 = self.diffusion(condition, steps).numpy()
+        condition = self.diffusion.condition(histories, self.items, self.messages)
+        vectors = np.empty((len(histories), condition.shape[-1]), np.float32)
+        for start in range(0, len(histories), TILE):
+            rows = condition[start : start + TILE]
+            # matrix libraries round differently for different shapes: one shape, and a row has one answer
+            tile = torch.nn.functional.pad(rows, (0, 0, 0, 0, 0, TILE - len(rows)))
+            vectors[start : start + TILE] = self.diffusion(tile, steps)[: len(rows)].numpy()
         return vectors
 
     def recommend(

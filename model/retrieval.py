@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.geometry import arcosh1p, cosh_distance_minus_one, distance
+from model.space import Space, SpaceName, space
 
 __all__ = ["ExactIndex", "Hits", "required_overfetch", "scan"]
 
@@ -44,12 +44,14 @@ class ExactIndex:
         vectors: (n, d) float32 tangent vectors at the origin.
         overfetch: for some list lengths k, how many items to fetch first (calibrated at training time);
             lengths in between take the next larger entry, lengths beyond scale the largest.
+        geometry: what distances are measured in.
     """
 
-    def __init__(self, vectors: Float32, *, overfetch: Mapping[int, int]) -> None:
+    def __init__(self, vectors: Float32, *, overfetch: Mapping[int, int], geometry: SpaceName = "hyperbolic") -> None:
         if not overfetch or min(*overfetch, *overfetch.values()) < 1:
             raise ValueError(f"overfetch: got {dict(overfetch)}, expected at least one {{k: m}}, all of them positive")
         self.vectors = vectors
+        self.space = space(geometry)
         self.overfetch = dict(sorted(overfetch.items()))
         self._longest = float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
         self._flat = faiss.IndexFlatL2(vectors.shape[1])
@@ -82,7 +84,7 @@ class ExactIndex:
             squared, fetched = self._flat.search(queries[pending], m)
             for row, query in enumerate(pending):
                 bound = np.inf if m == len(self) else self._lower_bound(queries[query], squared[row, -1])
-                hits = _nearest(queries[query], self.vectors, fetched[row], k, excluded[query], rounds)
+                hits = _nearest(self.space, queries[query], self.vectors, fetched[row], k, excluded[query], rounds)
                 if m == len(self) or (len(hits.items) == k and hits.distances[-1] <= bound):
                     answers[query] = hits
             pending = [query for query in pending if answers[query] is None]
@@ -105,32 +107,40 @@ class ExactIndex:
         return float(np.sqrt(max(float(squared) - slack, 0.0)))
 
 
-def scan(query: Float32, vectors: Float32, k: int, excluded: Int32) -> Hits:
+def scan(query: Float32, vectors: Float32, k: int, excluded: Int32, geometry: SpaceName = "hyperbolic") -> Hits:
     """The k nearest items by a float64 scan of the whole catalogue: the definition that `search` must meet."""
-    return _nearest(query, vectors, np.arange(len(vectors)), k, excluded, 1)
+    return _nearest(space(geometry), query, vectors, np.arange(len(vectors)), k, excluded, 1)
 
 
-def required_overfetch(queries: Float32, vectors: Float32, k: int) -> npt.NDArray[np.int64]:
+def required_overfetch(
+    queries: Float32, vectors: Float32, k: int, geometry: SpaceName = "hyperbolic"
+) -> npt.NDArray[np.int64]:
     """The smallest m that certifies each query's top k: 1 + the items whose d_E is below the k-th d_H: (b,)."""
-    items = torch.from_numpy(vectors).double()
+    items, measure = torch.from_numpy(vectors).double(), space(geometry)
     required = np.empty(len(queries), np.int64)
     for row, query in enumerate(torch.from_numpy(queries).double()):
-        hyperbolic = distance(query.expand_as(items), items)
+        distances = measure.distance_of(measure.key(query.expand_as(items), items))
         euclidean = torch.linalg.vector_norm(items - query, dim=-1)
-        kth = hyperbolic.kthvalue(min(k, len(items))).values
+        kth = distances.kthvalue(min(k, len(items))).values
         required[row] = min(1 + int((euclidean < kth).sum()), len(items))
     return required
 
 
 def _nearest(
-    query: Float32, vectors: Float32, candidates: npt.NDArray[np.int64], k: int, excluded: Int32, rounds: int
+    measure: Space,
+    query: Float32,
+    vectors: Float32,
+    candidates: npt.NDArray[np.int64],
+    k: int,
+    excluded: Int32,
+    rounds: int,
 ) -> Hits:
-    """Re-rank candidates in float64; cosh d - 1 orders as d does, so arcosh is taken for the k kept only."""
+    """Re-rank candidates in float64; the key orders as the distance does, which is computed for the k kept only."""
     kept = candidates[~np.isin(candidates, excluded)] if len(excluded) else candidates
     # ascending index first, so that the stable sort below breaks ties by index
     kept = np.sort(kept)
     u = torch.from_numpy(query.astype(np.float64))
     v = torch.from_numpy(vectors[kept].astype(np.float64))
-    keys = cosh_distance_minus_one(u.expand_as(v), v)
+    keys = measure.key(u.expand_as(v), v)
     best = torch.argsort(keys, stable=True)[:k]
-    return Hits(kept[best.numpy()].astype(np.int32), arcosh1p(keys[best]).numpy(), rounds)
+    return Hits(kept[best.numpy()].astype(np.int32), measure.distance_of(keys[best]).numpy(), rounds)

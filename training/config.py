@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from model.config import UNIFORM, Frozen, ModelConfig
+from model.config import Frozen, ModelConfig
 from model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "Budget",
     "DiffusionFitConfig",
     "EncoderFitConfig",
+    "RankingConfig",
     "SplitConfig",
     "TrainConfig",
     "load_config",
@@ -55,22 +56,41 @@ class Budget(Frozen):
         return max(math.ceil(self.updates / math.ceil(users / batch_users)), self.least_epochs)
 
 
-class EncoderFitConfig(Frozen):
-    """Stage 1."""
+class RankingConfig(Frozen):
+    """How a stage learns to rank a user's items before the others."""
 
     loss: Literal["softmax", "hinge"] = Field(
-        "softmax", description="softmax over -d^2/tau of all items, or the paper's hinge on one sampled negative"
+        "softmax", description="softmax over -d^2/tau of all items, or the paper's hinge on random items"
     )
+    tau: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the softmax over -d^2/tau")
+    full_up_to: Annotated[int, Field(ge=1)] = Field(
+        50_000, description="catalogues of more items than this have their softmax estimated from a sample of it"
+    )
+    samples: Annotated[int, Field(ge=1)] = Field(8192, description="size of that sample, drawn anew for every step")
+    margin: Annotated[float, Field(ge=0)] = Field(0.2, description="margin m of the hinge")
+    negatives: Annotated[int, Field(ge=1)] = Field(
+        1, description="for the hinge: random items for each of a user's, the nearest of which counts"
+    )
+
+
+class EncoderFitConfig(RankingConfig):
+    """Stage 1."""
+
     budget: Budget = Budget(updates=300, least_epochs=20)
     patience: Epochs = Field(6, description="stop after this many epochs without a better NDCG@20 on what is held out")
-    batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step")
+    batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step, at least")
+    most_steps: Annotated[int, Field(ge=1)] = Field(
+        32, description="steps per epoch at most: each propagates over the whole graph, so more users take larger steps"
+    )
     learning_rate: Rate = Field(0.05, description="step size of Riemannian Adam")
-    tau: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the softmax over -d^2/tau")
     norm_penalty: Annotated[float, Field(ge=0)] = Field(0.05, description="weight of the mean squared radius")
-    margin: Annotated[float, Field(ge=0)] = Field(0.2, description="margin m of the hinge")
+
+    def step_users(self, users: int) -> int:
+        """Users per step, of so many in all."""
+        return max(self.batch_users, math.ceil(users / self.most_steps))
 
 
-class DiffusionFitConfig(Frozen):
+class DiffusionFitConfig(RankingConfig):
     """Stage 2."""
 
     budget: Budget = Budget(updates=300, least_epochs=30)
@@ -83,15 +103,19 @@ class DiffusionFitConfig(Frozen):
         1e-3, description="step size for the items' vectors and messages; 0 leaves them as stage 1 made them"
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.1, description="weight decay of AdamW")
-    tau: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the softmax over -d^2/tau")
-    horizon: Annotated[int, Field(ge=1)] = Field(
-        20, description="how many of a user's next items are to be predicted; without an order, all that are left"
+    horizon: Annotated[int, Field(ge=1)] | Literal["rest"] = Field(
+        20, description="how many of the items after the cut are to be predicted, or all the rest"
     )
-    unordered_past: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.8, description="without an order, the least share of a history that is the past; with one, any share may be"
+    least_past: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="least share of a history that is the past when it is cut"
     )
     history_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, description="up to this share of each history is dropped in training"
+    )
+    noised: Literal["estimate", "truth"] = Field(
+        "estimate",
+        description="what training noises: what is known when serving, the anchor and the first prediction from it; "
+        "or, as published, the clean vector",
     )
     reconstruction: Annotated[float, Field(ge=0)] = Field(
         0.05, description="weight of the squared error of z_0, in standardised units, against the ranking loss"
@@ -101,17 +125,31 @@ class DiffusionFitConfig(Frozen):
 class TrainConfig(ModelConfig):
     """The model's settings and how it is trained."""
 
+    order: Literal["used", "ignored"] = Field("used", description="whether the model makes use of histories' order")
     split: SplitConfig = SplitConfig()
     encoder_fit: EncoderFitConfig = EncoderFitConfig()
     diffusion_fit: DiffusionFitConfig = DiffusionFitConfig()
+    unordered: dict[str, Any] = Field(
+        {}, description="settings that take the place of others where there is no order or it is ignored"
+    )
 
     def model_part(self) -> ModelConfig:
         """What the artifact needs to know."""
         return ModelConfig(**{name: getattr(self, name) for name in ModelConfig.model_fields})
 
-    def unordered(self) -> "TrainConfig":
-        """These settings for data without an order: recency says nothing there."""
-        return self.model_copy(update={"history": self.history.model_copy(update={"half_lives": (UNIFORM,)})})
+    def resolved(self, *, ordered: bool) -> "TrainConfig":
+        """The settings for data that has an order or none, nothing left to replace.
+
+        Raises:
+            ConfigError: the settings for unordered data are wrong.
+        """
+        values = self.model_dump(mode="json")
+        instead = values.pop("unordered")
+        if not ordered or self.order == "ignored":
+            values["order"] = "ignored"
+            for path, value in instead.items():
+                _put(values, path, value)
+        return _validated(values)
 
 
 def preset_names() -> list[str]:
@@ -134,12 +172,23 @@ def load_config(preset: str, changes: Iterable[str] = ()) -> TrainConfig:
         path, separator, raw = change.partition("=")
         if not separator:
             raise ConfigError(f"--set {change}: expected section.key=value, for example encoder.dim=32")
-        *sections, key = path.strip().split(".")
-        _known(TrainConfig, [*sections, key], path)
-        target = values
-        for section in sections:
-            target = target.setdefault(section, {})
-        target[key] = _value(raw.strip())
+        path = path.strip()
+        _known(TrainConfig, path.split("."), path)
+        _put(values, path, _value(raw.strip()))
+        values.get("unordered", {}).pop(path, None)  # what is asked for holds with and without an order
+    config = _validated(values)
+    config.resolved(ordered=False)
+    return config
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    *sections, key = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[key] = value
+
+
+def _validated(values: dict[str, Any]) -> TrainConfig:
     try:
         # by way of JSON, whose arrays strict validation takes for tuples
         return TrainConfig.model_validate_json(json.dumps(values, default=str))

@@ -1,9 +1,9 @@
 """Stage 2: learn to denoise a user's vector, given their past, into one that lies near their next items.
 
-Loss: cross-entropy of the next items under softmax(-d^2 / tau) over the items not in the past, plus the squared
-error of z_0, the mean of stage 1's messages of the next items, in standardised units. The items' vectors and messages
-start as stage 1 made them and are learned on.
-Symbols: b users of a batch, m items, h half-lives, d coordinates.
+Loss: rank the next items before all others that are not in the past (training.losses), plus the squared error of z_0,
+of stage 1's vectors, in standardised units. The items' vectors and messages start as stage 1 made them and are learned
+on.
+Symbols: b users of a batch, m items, p targets of the diffusion, d coordinates.
 """
 
 import math
@@ -13,21 +13,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.diffusion import UserDiffusion
+from model.diffusion import Target, UserDiffusion
 from model.encoder import Encoding
-from model.geometry import pairwise_square_distance
-from model.history import Histories, history_vectors, mean_vectors
+from model.history import Histories, mean_vectors
 from model.noise import clamp_radius
+from model.space import space
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.evaluate import ScoreRanker, measure
 from training.loop import State, plain_tensors
+from training.losses import RankingLoss
 from training.sampling import Cuts, draw_cuts
 
 __all__ = ["DiffusionStage"]
 
 WARM_UP_EPOCHS = 2.0
 LEAST_RATE = 0.02  # of the schedule, at its end
+STATISTICS_USERS = 4096
 
 
 class DiffusionStage:
@@ -61,6 +63,8 @@ class DiffusionStage:
         self.fit = config.diffusion_fit
         self.encoding = encoding
         self.users = np.flatnonzero(corpus.histories.lengths > 1)  # whose histories can be cut
+        counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
+        self.loss = RankingLoss(self.fit, counts, config.encoder.space)
         mu, sigma = self._statistics()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -78,14 +82,6 @@ class DiffusionStage:
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 2, number])
-        cuts = draw_cuts(
-            self.corpus.histories,
-            generator,
-            ordered=self.corpus.ordered,
-            horizon=self.fit.horizon,
-            least_past=0.0 if self.corpus.ordered else self.fit.unordered_past,
-            dropout=self.fit.history_dropout,
-        )
         users = generator.permutation(self.users)
         losses = []
         self.model.train()
@@ -94,8 +90,7 @@ class DiffusionStage:
             torch.manual_seed(int(generator.integers(2**62)))
             for start in range(0, len(users), self.fit.batch_users):
                 self._schedule(number - 1 + start / len(users))
-                batch = users[start : start + self.fit.batch_users]
-                loss = self._loss(Cuts(cuts.past.take(batch), cuts.kept.take(batch), cuts.future.take(batch)))
+                loss = self._loss(self._cuts(users[start : start + self.fit.batch_users], generator), generator)
                 self.optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimiser.step()
@@ -128,30 +123,49 @@ class DiffusionStage:
         # torch would go on to change the given tensors in place
         self.optimiser.load_state_dict(plain_tensors(state))
 
-    def _loss(self, cuts: Cuts) -> Tensor:
-        b, diffusion = len(cuts.past), self.model.diffusion
-        condition = self.model.condition(cuts.kept)
-        z_0 = mean_vectors(cuts.future, self.encoding.messages)
-        with torch.no_grad():
-            # what the reverse process visits: its start, or its first prediction (model.diffusion says why)
-            base = diffusion.base(condition)
-            later = torch.rand(b, device=self.device) < 0.5
-            estimate = base.index_put((later,), diffusion.reverse(condition[later], 1))
-        t = torch.randint(1, self.config.noise.timesteps + 1, (b,), device=self.device)
-        z_t = diffusion.corrupt(estimate, condition, t, torch.randn_like(estimate))
-        predicted = diffusion.predict(z_t, condition, t)
-        users = diffusion.user(diffusion.base(condition), predicted)
-        error = ((predicted - z_0) / diffusion.sigma).square().mean()
-        return self._ranking_loss(users, cuts) + self.fit.reconstruction * error
+    def _cuts(self, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Cuts:
+        return draw_cuts(
+            self.corpus.histories.take(users),
+            generator,
+            ordered=self.corpus.ordered,
+            horizon=self.fit.horizon,
+            least_past=self.fit.least_past,
+            dropout=self.fit.history_dropout,
+        )
 
-    def _ranking_loss(self, users: Tensor, cuts: Cuts) -> Tensor:
-        logits = -pairwise_square_distance(users, self.model.items) / self.fit.tau
-        logits = logits.index_put(self._places(cuts.past), torch.tensor(-torch.inf, device=self.device))
-        rows, items = self._places(cuts.future)
+    def _loss(self, cuts: Cuts, generator: np.random.Generator) -> Tensor:
+        diffusion = self.model.diffusion
+        condition = self.model.condition(cuts.kept)
+        predictions, errors = [], []
+        for target, z_0 in zip(diffusion.targets(condition), self._clean(cuts), strict=True):
+            predicted = self._denoise(target, z_0)
+            predictions.append(predicted)
+            errors.append(((predicted - z_0) / target.process.sigma).square().mean())
+        users = diffusion.mix(condition, predictions)
         # a user weighs as the square root of the number of their items: between one vote each and one an item
-        weights = torch.from_numpy(1 / np.sqrt(cuts.future.lengths)).float().to(self.device)[rows]
-        log_likelihood = torch.log_softmax(logits, dim=-1)[rows, items]
-        return -(weights * log_likelihood).sum() / weights.sum()
+        weights = torch.from_numpy(np.repeat(1 / np.sqrt(cuts.future.lengths), cuts.future.lengths)).to(users)
+        ranking = self.loss(users, self.model.items, cuts.future, cuts.past, weights / weights.sum(), generator)
+        return ranking + self.fit.reconstruction * torch.stack(errors).mean()
+
+    def _clean(self, cuts: Cuts) -> list[Tensor]:
+        """z_0 of each target of the diffusion: of the next items; with both networks, of the whole history too."""
+        messages = self.encoding.messages
+        if self.config.diffusion.networks == "item":
+            return [mean_vectors(cuts.future, messages)]
+        return [mean_vectors(cuts.future, self.encoding.items), mean_vectors(cuts.past.append(cuts.future), messages)]
+
+    def _denoise(self, target: Target, z_0: Tensor) -> Tensor:
+        """The prediction from a noised vector at a random time."""
+        process, anchor, condition = target
+        clean = z_0
+        if self.fit.noised == "estimate":
+            with torch.no_grad():
+                # what the reverse process visits: its start, or its first prediction (docs/method.md says why)
+                later = torch.rand(len(anchor), device=self.device) < 0.5
+                clean = anchor.index_put((later,), process.reverse(anchor[later], condition[later], 1))
+        t = torch.randint(1, self.config.noise.timesteps + 1, (len(anchor),), device=self.device)
+        z_t = process.corrupt(clean, anchor.detach(), t, torch.randn_like(anchor))
+        return process.predict(z_t, anchor, condition, t)
 
     def _schedule(self, epoch: float) -> None:
         """Set the step sizes for a moment of the schedule: up within two epochs, then down along a cosine."""
@@ -165,14 +179,11 @@ class DiffusionStage:
         self.model.items.copy_(clamp_radius(self.model.items, limit=self.config.encoder.max_radius))
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, per coordinate, of the training set's clean vectors: (d,), (d,)."""
-        train = self.corpus.histories.take(np.flatnonzero(self.corpus.histories.lengths))
-        clean = mean_vectors(train.last(self.fit.horizon) if self.corpus.ordered else train, self.encoding.messages)
-        return clean.mean(0), clean.std(0, correction=0).clamp_min(1e-4)
-
-    def _places(self, histories: Histories) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(histories.owners()).to(self.device)
-        return rows, torch.from_numpy(histories.items.astype(np.int64)).to(self.device)
+        """Mean and standard deviation, per coordinate, of each target's clean vectors in training: (p, d), (p, d)."""
+        generator = np.random.default_rng([self.seed, 4])
+        users = generator.choice(self.users, min(STATISTICS_USERS, len(self.users)), replace=False)
+        clean = torch.stack(self._clean(self._cuts(users, generator)))
+        return clean.mean(1), clean.std(1, correction=0).clamp_min(1e-4)
 
 
 class _Model(nn.Module):
@@ -190,8 +201,8 @@ class _Model(nn.Module):
         self.messages = nn.Parameter(encoding.messages.clone())
 
     def condition(self, histories: Histories) -> Tensor:
-        """(b, h, d)."""
-        return history_vectors(histories, self.messages, self.diffusion.config.history)
+        """(b, c, d)."""
+        return self.diffusion.condition(histories, self.items, self.messages)
 
 
 class _Denoised:
@@ -204,5 +215,6 @@ class _Denoised:
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
         diffusion = self.model.diffusion
         users = diffusion(self.model.condition(histories), diffusion.config.steps)
-        scores: npt.NDArray[np.float32] = -pairwise_square_distance(users, self.model.items).cpu().numpy()
+        squares = space(diffusion.config.encoder.space).pairwise_square(users, self.model.items)
+        scores: npt.NDArray[np.float32] = -squares.cpu().numpy()
         return scores

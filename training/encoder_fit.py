@@ -1,7 +1,6 @@
 """Stage 1: learn the encoder's embeddings, so that users lie near their items.
 
-Loss softmax: cross-entropy of a user's items under softmax(-d^2 / tau) over the whole catalogue. Loss hinge:
-[d^2(u, i) - d^2(u, j) + m]_+ with one random item j for each i, as published (HGCF, WWW 2021, eq. 10).
+Loss: rank a user's items before the others (training.losses), and a penalty on radii.
 Symbols: b users of a batch, m items, d coordinates.
 """
 
@@ -12,16 +11,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.config import EncoderConfig
 from model.encoder import Encoding, GraphEncoder, Propagation
-from model.geometry import cap_radius, pairwise_square_distance
+from model.geometry import cap_radius
 from model.history import Histories, mean_vectors
 from model.manifold import load_riemannian_adam, riemannian_adam
+from model.space import space
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.evaluate import ScoreRanker, measure
 from training.loop import State, plain_tensors
+from training.losses import RankingLoss
 
 __all__ = ["EncoderStage"]
+
+Int64 = npt.NDArray[np.int64]
 
 
 class EncoderStage:
@@ -46,20 +50,20 @@ class EncoderStage:
         self.encoder = GraphEncoder(len(corpus), corpus.n_items, config.encoder, generator=generator)
         self.encoder.to(device)
         self.propagate = Propagation(corpus.histories, corpus.n_items, device)
+        counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
+        self.loss = RankingLoss(self.config, counts, config.encoder.space)
         self.optimiser = riemannian_adam(self.encoder.parameters(), lr=self.config.learning_rate)
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 1, number])
         users = generator.permutation(np.flatnonzero(self.corpus.histories.lengths))
+        step = self.config.step_users(len(users))
         losses = []
-        for start in range(0, len(users), self.config.batch_users):
-            batch = users[start : start + self.config.batch_users]
-            loss = self._loss(self.encoder(self.propagate), batch, generator)
+        for start in range(0, len(users), step):
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(self._backward(users[start : start + step], generator))
             self.optimiser.step()
-            losses.append(loss.detach())
-        return float(torch.stack(losses).mean())
+        return float(np.mean(losses))
 
     @torch.no_grad()
     def encoding(self) -> Encoding:
@@ -70,7 +74,7 @@ class EncoderStage:
     def score(self) -> float:
         if self.held_out is None:
             return math.nan
-        ranker = ScoreRanker(_Means(self.encoding(), self.encoder.config.max_radius))
+        ranker = ScoreRanker(_Means(self.encoding(), self.encoder.config))
         return measure(ranker, self.corpus.histories, self.corpus.histories, self.held_out)["ndcg@20"]
 
     def weights(self) -> State:
@@ -86,31 +90,45 @@ class EncoderStage:
         # torch would go on to change the given tensors in place
         load_riemannian_adam(self.optimiser, plain_tensors(state))
 
-    def _loss(self, encoding: Encoding, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
-        positives = self.corpus.histories.take(users)
-        rows = torch.from_numpy(positives.owners()).to(self.device)
-        items = torch.from_numpy(positives.items.astype(np.int64)).to(self.device)
-        u = encoding.users[torch.from_numpy(users).to(self.device)]
-        squares = pairwise_square_distance(u, encoding.items)
-        if self.config.loss == "softmax":
-            fit = -torch.log_softmax(-squares / self.config.tau, dim=-1)[rows, items].mean()
-        else:
-            others = torch.from_numpy(generator.integers(0, self.corpus.n_items, len(items))).to(self.device)
-            fit = (squares[rows, items] - squares[rows, others] + self.config.margin).relu().mean()
-        penalty = u.square().sum(-1).mean() + encoding.items.square().sum(-1).mean()
-        return fit + self.config.norm_penalty * penalty
+    def _backward(self, users: Int64, generator: np.random.Generator) -> float:
+        """Gradients of the loss of some users; returns it.
+
+        The graph is propagated over once; the users' part of the loss is taken in batches of bounded size.
+        """
+        encoding: Encoding = self.encoder(self.propagate)
+        # the encoding's own gradients are gathered first and sent through the graph together
+        u_all, items = encoding.users.detach().requires_grad_(), encoding.items.detach().requires_grad_()
+        pairs = int(self.corpus.histories.lengths[users].sum())
+        total = 0.0
+        for start in range(0, len(users), self.config.batch_users):
+            batch = users[start : start + self.config.batch_users]
+            positives = self.corpus.histories.take(batch)
+            u = u_all[torch.from_numpy(batch).to(self.device)]
+            weights = torch.full((len(positives.items),), 1 / pairs, device=self.device)
+            penalty = u.square().sum() / len(users)
+            if start == 0:
+                penalty = penalty + items.square().sum(-1).mean()
+            loss = self.loss(u, items, positives, None, weights, generator) + self.config.norm_penalty * penalty
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        torch.autograd.backward((encoding.users, encoding.items), (_gradient(u_all), _gradient(items)))
+        return total
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 class _Means:
     """Scores users by the mean message of their history, the way people outside the training set are seen."""
 
-    def __init__(self, encoding: Encoding, max_radius: float) -> None:
-        self.encoding = encoding
-        self.max_radius = max_radius
+    def __init__(self, encoding: Encoding, config: EncoderConfig) -> None:
+        self.encoding, self.config = encoding, config
 
     @torch.no_grad()
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
-        means = mean_vectors(histories, self.encoding.messages)
-        squares = pairwise_square_distance(cap_radius(means, limit=self.max_radius), self.encoding.items)
+        means = cap_radius(mean_vectors(histories, self.encoding.messages), limit=self.config.max_radius)
+        squares = space(self.config.space).pairwise_square(means, self.encoding.items)
         scores: npt.NDArray[np.float32] = -squares.cpu().numpy()
         return scores

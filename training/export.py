@@ -34,12 +34,13 @@ def build_model(fitted: Fit, split: Split) -> TrainedModel:
     users = np.flatnonzero(train.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
     n_items = len(vectors)
-    exhaustive = ExactIndex(vectors.numpy(), overfetch={n_items: n_items})
+    geometry = diffusion.config.encoder.space
+    exhaustive = ExactIndex(vectors.numpy(), overfetch={n_items: n_items}, geometry=geometry)
     nobody = np.zeros(0, np.int32)
     recommender = Recommender(diffusion, messages, exhaustive, nobody)
     queries = recommender.user_vectors(train.take(chosen), diffusion.config.steps)
     overfetch = {
-        k: int(np.ceil(np.quantile(required_overfetch(queries, vectors.numpy(), k), COVERED)))
+        k: int(np.ceil(np.quantile(required_overfetch(queries, vectors.numpy(), k, geometry), COVERED)))
         for k in CALIBRATED_K
         if k <= n_items
     }

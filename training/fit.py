@@ -57,19 +57,17 @@ def fit(
     Args:
         corpus: everything to learn from.
         search, stop: the corpus's histories in two parts, `stop` the newer one.
-        config: settings.
+        config: settings, resolved for this corpus.
         seed: of all randomness.
         device: where to compute.
         run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
             returns its final state.
     """
-    if not corpus.ordered:
-        config = config.unordered()
     part = Corpus(search, corpus.n_items, corpus.ordered)
     first, second = config.encoder_fit, config.diffusion_fit
 
     encoder = EncoderStage(part, config, seed=seed, device=device, held_out=stop)
-    epochs = first.budget.epochs(len(corpus), first.batch_users)
+    epochs = first.budget.epochs(len(corpus), first.step_users(len(corpus)))
     found = {encoder.name: run(encoder, SEARCH + encoder.name, epochs, first.patience)}
     schedule = second.budget.epochs(len(corpus), second.batch_users)
     diffusion = DiffusionStage(

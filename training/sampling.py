@@ -1,6 +1,7 @@
 """Training samples for stage 2: each history cut at a random point into past and future."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -29,17 +30,17 @@ def draw_cuts(
     generator: np.random.Generator,
     *,
     ordered: bool,
-    horizon: int,
+    horizon: int | Literal["rest"],
     least_past: float,
     dropout: float,
 ) -> Cuts:
     """Cut every history of at least two items, the others give empty rows.
 
     Args:
-        histories: rows to cut; without an order they are shuffled first and all that follows the cut is future.
+        histories: rows to cut; without an order they are shuffled first.
         generator: source of the cuts, of the shuffling and of the dropping.
         ordered: whether rows are in time order.
-        horizon: length of the future in an ordered row.
+        horizon: greatest length of the future, or all that follows the cut.
         least_past: least share of a row that is its past.
         dropout: a row loses each item of its past with a probability drawn from 0 to this.
     """
@@ -52,7 +53,9 @@ def draw_cuts(
     cuts = np.where(lengths > 1, generator.integers(first, np.maximum(lengths, 2)), 0)[owners]
     usable = (lengths > 1)[owners]
     past = usable & (places < cuts)
-    future = usable & (places >= cuts) & ((places < cuts + horizon) | (not ordered))
+    future = usable & (places >= cuts)
+    if horizon != "rest":
+        future &= places < cuts + horizon
     rate = generator.random(len(histories)) * dropout
     # the newest item of the past always stays, so that no past is emptied
     kept = past & ((generator.random(len(owners)) >= rate[owners]) | (places == cuts - 1))

@@ -103,11 +103,12 @@ class TrainingRun:
         states = (load_checkpoint(self.checkpoint) if resume else None) or {}
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = make_split(self.dataset, self.config.split, seed=self.seed)
+        config = self.config.resolved(ordered=split.ordered)
         fitted = fit(
-            Corpus(split.train, len(split.items), split.ordered),
+            Corpus(split.train, len(split.items), config.order == "used"),
             split.search,
             _sample(split.stop, SCORED_USERS, self.seed),
-            self.config,
+            config,
             seed=self.seed,
             device=device,
             run=partial(self._run_stage, states),

@@ -45,8 +45,8 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
     config = ModelConfig(encoder=EncoderConfig(dim=DIM), denoiser=DenoiserConfig(hidden=8))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        diffusion = UserDiffusion(config, mu=torch.zeros(DIM), sigma=torch.ones(DIM))
-        torch.nn.init.normal_(diffusion.denoiser.head.weight)
+        diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM))
+        torch.nn.init.normal_(diffusion.item.denoiser.head.weight)
     vectors, messages = (torch.randn(ITEMS, DIM, generator=generator) for _ in range(2))
     model = TrainedModel(diffusion, vectors, messages, {5: 10})
     histories = Histories.of([np.arange(u, u + 3, dtype=np.int32) for u in range(USERS)])
@@ -179,7 +179,7 @@ def test_a_file_too_many_and_a_wrong_directory_name_are_found(copy: Path) -> Non
 def test_another_schema_version_says_what_to_do(copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(ArtifactError, match="schema version 99, this program reads 1") as caught:
+    with pytest.raises(ArtifactError, match="schema version 99, this program reads 2") as caught:
         read_manifest(copy)
     assert caught.value.hint == "train the model again with this version of hdrm"
 
@@ -238,7 +238,7 @@ def test_the_probe_accepts_the_model_it_was_made_with_and_no_other(published: Pa
     artifact = load_artifact(published)
     run_probe(artifact.recommender, artifact.probe)
     with torch.no_grad():
-        artifact.recommender.diffusion.denoiser.head.weight.mul_(1.5)
+        artifact.recommender.diffusion.item.denoiser.head.weight.mul_(1.5)
     with pytest.raises(ArtifactError, match="does not give the answers"):
         run_probe(artifact.recommender, artifact.probe)
 

@@ -49,8 +49,8 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        diffusion = UserDiffusion(config, mu=torch.zeros(DIM), sigma=torch.ones(DIM)).eval()
-        for parameter in diffusion.denoiser.parameters():  # a fresh one corrects nothing
+        diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM)).eval()
+        for parameter in diffusion.item.denoiser.parameters():  # a fresh one corrects nothing
             torch.nn.init.normal_(parameter, std=0.3)
     vectors = torch.randn(ITEMS, DIM, generator=generator)
     messages = torch.randn(ITEMS, DIM, generator=generator)

@@ -66,3 +66,20 @@ def test_settings_cannot_be_changed_afterwards() -> None:
     config = load_config("default")
     with pytest.raises(Exception, match="frozen"):
         config.encoder.dim = 3  # type: ignore[misc]
+
+
+def test_settings_for_unordered_data_take_the_place_of_others_unless_they_are_asked_for() -> None:
+    config = load_config("default")
+    assert config.resolved(ordered=True).encoder == config.encoder
+    unordered = config.resolved(ordered=False)
+    assert unordered.encoder.dim == config.unordered["encoder.dim"] != config.encoder.dim
+    assert unordered.history.half_lives == ("uniform",)
+    assert unordered.order == "ignored"
+    assert unordered.unordered == {}
+    asked = load_config("default", ["encoder.dim=32"])
+    assert asked.resolved(ordered=False).encoder.dim == asked.resolved(ordered=True).encoder.dim == 32
+
+
+def test_ignoring_the_order_is_like_having_none() -> None:
+    config = load_config("default", ["order=ignored"])
+    assert config.resolved(ordered=True) == config.resolved(ordered=False)

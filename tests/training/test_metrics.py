@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,11 +131,13 @@ def test_recency_moves_ease_towards_the_newest_item() -> None:
     assert "recency" in replace(ease, half_life=1.0).describe()
 
 
-@given(st.integers(0, 2**31), st.booleans(), st.sampled_from([0.0, 0.5, 0.9]))
-def test_cuts_divide_each_history_into_past_and_future(seed: int, ordered: bool, least: float) -> None:
+@given(st.integers(0, 2**31), st.booleans(), st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([4, "rest"]))
+def test_cuts_divide_each_history_into_past_and_future(
+    seed: int, ordered: bool, least: float, horizon: int | Literal["rest"]
+) -> None:
     rows: list[list[int]] = [list(range(user, user + n)) for user, n in enumerate((0, 1, 2, 5, 30))]
     cuts = draw_cuts(
-        histories(*rows), np.random.default_rng(seed), ordered=ordered, horizon=4, least_past=least, dropout=0.5
+        histories(*rows), np.random.default_rng(seed), ordered=ordered, horizon=horizon, least_past=least, dropout=0.5
     )
     for user, row in enumerate(rows):
         past, kept, future = (part[user].tolist() for part in (cuts.past, cuts.kept, cuts.future))
@@ -145,8 +148,10 @@ def test_cuts_divide_each_history_into_past_and_future(seed: int, ordered: bool,
         assert future
         assert set(kept) <= set(past)
         assert kept[-1] == past[-1]
+        rest = len(row) - len(past)
+        assert len(future) == (rest if horizon == "rest" else min(horizon, rest))
         if ordered:
             assert row[: len(past) + len(future)] == past + future
-            assert len(future) == min(4, len(row) - len(past))
         else:
-            assert sorted(past + future) == row
+            assert len({*past, *future}) == len(past) + len(future)
+            assert {*past, *future} <= set(row)

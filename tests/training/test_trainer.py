@@ -11,7 +11,7 @@ import torch
 from model.artifact import MANIFEST, load_artifact, run_probe
 from model.errors import ArtifactError, HdrmError
 from model.geometry import inner
-from model.history import Histories, history_vectors
+from model.history import Histories
 from model.store import ModelStore
 from tests.conftest import QUICK, planted
 from training.config import load_config
@@ -32,10 +32,10 @@ class Interrupted(Exception):
 
 
 def training_run(
-    dataset: Dataset, models: Path, *changes: str, seed: int = 0, observer: Observer = SILENT
+    dataset: Dataset, models: Path, *changes: str, preset: str = "default", seed: int = 0, observer: Observer = SILENT
 ) -> TrainingRun:
-    config = load_config("default", [*QUICK, *changes])
-    return TrainingRun(dataset, config, preset="default", seed=seed, models=models, observer=observer)
+    config = load_config(preset, [*QUICK, *changes])
+    return TrainingRun(dataset, config, preset=preset, seed=seed, models=models, observer=observer)
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -136,6 +136,15 @@ def test_a_store_that_cannot_be_written_is_noticed_before_training(dataset: Data
     "changes",
     [
         ["encoder.parametrisation=manifold", "encoder_fit.loss=hinge"],
+        ["encoder.space=euclidean", "noise.kind=none"],
+        ["diffusion.networks=both", "diffusion.gate=0.05", "history.half_lives=['uniform']"],
+        ["diffusion_fit.noised=truth", "diffusion_fit.loss=hinge", "diffusion_fit.negatives=3", "order=ignored"],
+        [
+            "encoder_fit.full_up_to=10",
+            "diffusion_fit.full_up_to=10",
+            "encoder_fit.samples=9",
+            "encoder_fit.most_steps=1",
+        ],
         ["noise.kind=isotropic", "noise.angular=false", "noise.radial=false"],
         ["steps=0"],
     ],
@@ -143,6 +152,15 @@ def test_a_store_that_cannot_be_written_is_noticed_before_training(dataset: Data
 def test_every_alternative_trains_and_publishes(dataset: Dataset, tmp_path: Path, changes: list[str]) -> None:
     result = training_run(dataset, tmp_path, *changes, *SHORT).run(resume=False)
     assert load_artifact(result.path).manifest.version == result.manifest.version
+
+
+def test_the_published_method_trains_and_says_so(dataset: Dataset, tmp_path: Path) -> None:
+    result = training_run(dataset, tmp_path, preset="paper").run(resume=False)
+    model = load_artifact(result.path).manifest.model
+    assert (model.diffusion.networks, model.diffusion.gate) == ("both", 0.05)
+    popularity, hdrm = result.manifest.metrics[0], result.manifest.metrics[-1]
+    assert hdrm.model.startswith("HDRM, paper")
+    assert hdrm.values["recall@20"] > popularity.values["recall@20"]
 
 
 def test_data_without_an_order_and_data_with_its_own_parts_train(tmp_path: Path) -> None:
@@ -156,7 +174,7 @@ def test_data_without_an_order_and_data_with_its_own_parts_train(tmp_path: Path)
 
 
 def test_a_diverging_run_publishes_nothing(dataset: Dataset, tmp_path: Path) -> None:
-    run = training_run(dataset, tmp_path, "encoder_fit.norm_penalty=1e38", "encoder.init_std=1.0")
+    run = training_run(dataset, tmp_path, "encoder_fit.norm_penalty=1e39", "encoder.init_std=1.0")
     with pytest.raises(HdrmError, match="encoder: the loss is"):
         run.run(resume=False)
     assert ModelStore(tmp_path).versions() == []
@@ -183,7 +201,7 @@ def one_epoch(stage: Stage, name: str, _epochs: int, patience: int | None) -> St
 
 def test_the_order_of_a_history_matters_exactly_when_the_data_has_one(dataset: Dataset) -> None:
     for made, matters in ((dataset, True), (planted(ordered=False), False)):
-        config = load_config("default", QUICK)
+        config = load_config("default", QUICK).resolved(ordered=made.info.order != "none")
         split = make_split(made, config.split, seed=0)
         corpus = Corpus(split.train, len(split.items), split.ordered)
         fitted = fit(corpus, split.search, split.stop, config, seed=0, device=torch.device("cpu"), run=one_epoch)
@@ -191,7 +209,7 @@ def test_the_order_of_a_history_matters_exactly_when_the_data_has_one(dataset: D
         backward = Histories.of([np.array([4, 3, 2, 1], np.int32)])
         with torch.no_grad():
             users = [
-                fitted.diffusion(history_vectors(h, fitted.encoding.messages, fitted.diffusion.config.history), 3)
+                fitted.diffusion(fitted.diffusion.condition(h, fitted.encoding.items, fitted.encoding.messages), 3)
                 for h in (forward, backward)
             ]
         assert torch.allclose(users[0], users[1], atol=1e-6) is not matters

@@ -1,0 +1,51 @@
+"""The geometry that users and items are compared in: hyperbolic, or flat to see what the curvature is worth.
+
+Vectors are the same in both, tangent vectors at the origin; what differs is the distance between two of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model.geometry import arcosh1p, cosh_distance_minus_one, pairwise_square_distance, square_distance
+
+__all__ = ["Space", "SpaceName", "space"]
+
+SpaceName = Literal["hyperbolic", "euclidean"]
+Binary = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Space:
+    """How far two tangent vectors are apart.
+
+    Attributes:
+        pairwise_square: squared distances of all pairs, for training: (b, d), (n, d) -> (b, n).
+        square: squared distances elementwise, for training: (..., d), (..., d) -> (...).
+        key: what rises with the distance, cheap and exact, for ranking: (..., d), (..., d) -> (...).
+        distance_of: the distance that a key stands for: (...) -> (...).
+    """
+
+    pairwise_square: Binary
+    square: Binary
+    key: Binary
+    distance_of: Callable[[Tensor], Tensor]
+
+
+def space(name: SpaceName) -> Space:
+    """The space of that name."""
+    if name == "hyperbolic":
+        return Space(pairwise_square_distance, square_distance, cosh_distance_minus_one, arcosh1p)
+    return Space(_flat_pairwise_square, _flat_square, _flat_square, torch.sqrt)
+
+
+def _flat_square(u: Tensor, v: Tensor) -> Tensor:
+    return (u - v).square().sum(-1)
+
+
+def _flat_pairwise_square(u: Tensor, v: Tensor) -> Tensor:
+    squares = u.square().sum(-1, keepdim=True) + v.square().sum(-1) - 2 * (u @ v.mT)
+    return squares.clamp_min(0.0)
