@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-compose check format ci clean
+# A pre-split .npz with pairs in time order, `test` before `valid`: HDRM's own ML-1M split.
+SPLIT ?= data/ml-1m-diffrec-clean.npz
+
+.PHONY: help install demo test test-compose bench-accuracy check format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +35,17 @@ test: $(VENV)/.dev ## all tests, with coverage
 
 test-compose: $(VENV)/.dev ## the compose file, on a real Docker Engine
 	$(BIN)/python docker/test_compose.py
+
+$(SPLIT):
+	@echo "error: $(SPLIT) is not there" >&2
+	@echo "next: make bench-accuracy SPLIT=FILE, an .npz with int arrays train, valid and test of (user, item) pairs" >&2
+	@exit 1
+
+bench-accuracy: $(VENV)/.dev $(SPLIT) ## presets, baselines and ablations on SPLIT; writes docs/accuracy*.md
+	$(BIN)/hdrm benchmark accuracy --split $(SPLIT) --order chronological --live test:valid --ablations \
+	  --json docs/accuracy.json --markdown docs/accuracy.md
+	$(BIN)/hdrm benchmark accuracy --split $(SPLIT) --order none --models default,ease,ials,popularity \
+	  --json docs/accuracy-unordered.json --markdown docs/accuracy-unordered.md
 
 check: $(VENV)/.dev ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

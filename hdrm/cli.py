@@ -5,6 +5,7 @@ import sys
 import typer
 from rich.markup import escape
 
+from hdrm.benchmark import app as benchmark_app
 from hdrm.console import err
 from hdrm.data import app as data_app
 from hdrm.demo import demo
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(train)
 app.add_typer(models_app, name="models")
 app.command()(serve)
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:

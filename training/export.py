@@ -23,13 +23,10 @@ PROBE_USERS = 8
 PROBE_K = 20
 
 
-def build_model(fitted: Fit, split: Split) -> TrainedModel:
-    """The trained parts on the CPU, with over-fetch sizes that certify 95 % of held-out users at once.
-
-    The users' histories are those of `split.train`, whose next items are held out.
-    """
+def build_model(fitted: Fit, train: Histories) -> TrainedModel:
+    """The trained parts on the CPU, with over-fetch sizes that certify 95 % of users with these histories at once."""
     diffusion = fitted.diffusion.cpu().eval()
-    encoding, train = fitted.encoding, split.train
+    encoding = fitted.encoding
     vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (encoding.items, encoding.messages))
     users = np.flatnonzero(train.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]

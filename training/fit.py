@@ -7,6 +7,7 @@ what says most about the next items, so the model that is kept is trained anew w
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from model.diffusion import UserDiffusion
@@ -21,6 +22,7 @@ from training.loop import Stage, State
 __all__ = ["Fit", "RunStage", "fit"]
 
 SEARCH = "search: "
+SCORED_USERS = 4096
 
 RunStage = Callable[[Stage, str, int, int | None], State]
 
@@ -63,6 +65,7 @@ def fit(
         run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
             returns its final state.
     """
+    stop = _sample(stop, SCORED_USERS, seed)
     part = Corpus(search, corpus.n_items, corpus.ordered)
     first, second = config.encoder_fit, config.diffusion_fit
 
@@ -81,3 +84,13 @@ def fit(
     diffusion = DiffusionStage(corpus, config, encoding, epochs=schedule, seed=seed, device=device, held_out=None)
     run(diffusion, diffusion.name, found[diffusion.name]["best_epoch"], None)
     return Fit(*diffusion.result(), encoding, found)
+
+
+def _sample(histories: Histories, n: int, seed: int) -> Histories:
+    """The rows of at most n users that have one, the other rows emptied."""
+    users = np.flatnonzero(histories.lengths)
+    if len(users) <= n:
+        return histories
+    chosen = np.zeros(len(histories), bool)
+    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
+    return histories.select(chosen[histories.owners()])

@@ -25,8 +25,8 @@ class Split:
         users, items: the ids.
         search: what is learned from while looking for the moment to stop.
         stop: held out then, newer than `search`; the model published has learned from both.
+        valid: not learned from, and not recommended when reporting; empty unless the data brings its own parts.
         test: reported on; the history is then `train`.
-        masked: what must not be recommended when reporting.
         served: histories that go into the artifact.
         ordered: whether rows are in time order, newest last.
         protocol: the above in a sentence, for people.
@@ -36,8 +36,8 @@ class Split:
     items: Vocabulary
     search: Histories
     stop: Histories
+    valid: Histories
     test: Histories
-    masked: Histories
     served: Histories
     ordered: bool
     protocol: str
@@ -46,6 +46,11 @@ class Split:
     def train(self) -> Histories:
         """Everything that is learned from."""
         return self.search.append(self.stop)
+
+    @property
+    def masked(self) -> Histories:
+        """What must not be recommended when reporting."""
+        return self.train.append(self.valid)
 
 
 def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
@@ -70,7 +75,7 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
 
     if dataset.info.presplit:
         train, valid, test = (rows(frame.filter(pl.col("part") == part)) for part in PARTS)
-        masked, served = train.append(valid), train
+        served = train
         protocol = "the data's own split; history: train; not recommended: train and valid; truth: test"
     else:
         served = rows(frame)
@@ -78,7 +83,7 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
             train, test = (rows(part) for part in _divide(frame, config.test))
         else:
             train, test = hold_out(served, config.test, ordered=ordered, seed=seed)
-        masked = train
+        valid = train.select(np.zeros(len(train.items), bool))
         cut = {"user": "the newest of every user", "time": "everything after a point in time"}[config.by]
         protocol = f"held out: {cut if ordered else 'at random within users'}; history: everything else"
     search, stop = hold_out(train, config.stop, ordered=ordered, seed=seed)
@@ -90,7 +95,7 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
                 if dataset.info.presplit
                 else f"something is held out of histories of {LEAST_HISTORY} interactions or more: add data",
             )
-    return Split(users, items, search, stop, test, masked, served, ordered, protocol)
+    return Split(users, items, search, stop, valid, test, served, ordered, protocol)
 
 
 def _encode(dataset: Dataset, users: Vocabulary, items: Vocabulary) -> pl.DataFrame:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
-from model.history import Histories
 from model.store import ModelStore
 from training.baselines import HALF_LIVES, Popularity, tuned_ease
 from training.config import TrainConfig
@@ -30,7 +29,6 @@ from training.splits import Split, make_split
 
 __all__ = ["Observer", "Result", "TrainingRun"]
 
-SCORED_USERS = 4096
 EASE_MAX_ITEMS = 20_000
 CHECKPOINT_SECONDS = 5.0
 
@@ -107,13 +105,13 @@ class TrainingRun:
         fitted = fit(
             Corpus(split.train, len(split.items), config.order == "used"),
             split.search,
-            _sample(split.stop, SCORED_USERS, self.seed),
+            split.stop,
             config,
             seed=self.seed,
             device=device,
             run=partial(self._run_stage, states),
         )
-        model = build_model(fitted, split)
+        model = build_model(fitted, split.train)
         metrics = self._compare(model, split)
         about = self._about(split, fitted, model, metrics, device, time.monotonic() - started)
         catalogue = make_catalogue(split, self.dataset.items)
@@ -203,13 +201,3 @@ class TrainingRun:
                 device=str(device),
             ),
         }
-
-
-def _sample(histories: Histories, n: int, seed: int) -> Histories:
-    """The rows of at most n users that have one, the other rows emptied."""
-    users = np.flatnonzero(histories.lengths)
-    if len(users) <= n:
-        return histories
-    chosen = np.zeros(len(histories), bool)
-    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
-    return histories.select(chosen[histories.owners()])

@@ -1,0 +1,1 @@
+"""`hdrm benchmark accuracy`: the model, its ablations and its baselines under one evaluation."""

@@ -1,0 +1,53 @@
+"""What is left out or put back, one thing at a time, to see what each is worth."""
+
+from dataclasses import dataclass
+
+__all__ = ["ABLATIONS", "Ablation"]
+
+ENCODER = ("search: encoder", "encoder")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A change of the default model.
+
+    Attributes:
+        name: what is different.
+        changes: settings.
+        steps: reverse steps when it is asked, None as set.
+        shuffled: whether each user gets the denoised vector of another.
+        shared: stages whose result is the default's own, since the change does not concern them.
+    """
+
+    name: str
+    changes: tuple[str, ...] = ()
+    steps: int | None = None
+    shuffled: bool = False
+    shared: tuple[str, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything is learned anew."""
+        return bool(self.changes)
+
+
+def _noise(name: str, change: str) -> Ablation:
+    # how long to train is the default's as well, so that nothing but the change differs
+    return Ablation(name, (change,), shared=(*ENCODER, "search: diffusion"))
+
+
+ABLATIONS = (
+    Ablation("no denoiser (0 steps)", steps=0),
+    Ablation("one step", steps=1),
+    Ablation("denoised vectors shuffled across users", shuffled=True),
+    _noise("no noise in training", "noise.kind=none"),
+    _noise("isotropic noise", "noise.kind=isotropic"),
+    _noise("no radial restriction", "noise.radial=false"),
+    _noise("no angular restriction", "noise.angular=false"),
+    Ablation("noised truth instead of estimate", ("diffusion_fit.noised=truth",), shared=ENCODER),
+    Ablation("gate fixed at 0.05", ("diffusion.gate=0.05",), shared=ENCODER),
+    Ablation("items not learned on in stage 2", ("diffusion_fit.items_learning_rate=0.0",), shared=ENCODER),
+    Ablation("hinge in stage 2", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ENCODER),
+    Ablation("Euclidean space", ("encoder.space=euclidean",)),
+    Ablation("order ignored", ("order=ignored",)),
+)

@@ -1,0 +1,201 @@
+"""The benchmark: all runs, one after the other, and the document they make."""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.accuracy.ablations import ABLATIONS
+from benchmarks.accuracy.bootstrap import paired_bootstrap
+from benchmarks.accuracy.document import Comparison, Data, Document, Environment, Result, Topology
+from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
+from benchmarks.accuracy.problem import Problem, Query
+from benchmarks.accuracy.runs import Outcome, Progress, Run, execute
+from benchmarks.baselines.registry import BASELINES
+from model.errors import ConfigError
+from training.config import preset_names
+from training.loop import State
+
+__all__ = ["Observer", "choose", "measure_all", "plan"]
+
+ABLATED = "default"
+REFERENCES = ("ease-recency", "ease")  # what a preset is compared with
+COMPARED = ("recall@20", "ndcg@20")
+
+ByUser = dict[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told about progress.
+
+    Attributes:
+        run: run i (from 1) of n begins.
+        phase: within it: a phase, how much is done and how much it is at most.
+    """
+
+    run: Callable[[int, int, Run], None]
+    phase: Progress
+
+
+def choose(models: Sequence[str] | None, *, ordered: bool) -> list[str]:
+    """The models to run, by default all that fit the data.
+
+    Raises:
+        ConfigError: an unknown name, or one that needs an order that the data has not.
+    """
+    known = [*preset_names(), *BASELINES]
+    fitting = [name for name in known if name not in BASELINES or ordered or not BASELINES[name].needs_order]
+    for name in models or ():
+        if name not in known:
+            raise ConfigError(f"--models: no {name!r}; there are: {', '.join(known)}")
+        if name not in fitting:
+            raise ConfigError(f"--models: {name} needs data in time order", hint="--order chronological says it is")
+    return list(models or fitting)
+
+
+def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool) -> list[Run]:
+    """All runs in order; ablations come after the default model whose stages they share, with the first seed."""
+    runs = []
+    for name in models:
+        asked = tuple(a for a in ABLATIONS if not a.trained) if ablations and name == ABLATED else ()
+        # a closed form has no luck to average over
+        used = seeds if name not in BASELINES or BASELINES[name].random else seeds[:1]
+        runs += [Run(name, seed, asked=asked) for seed in used]
+    if ablations and ABLATED in models:
+        runs += [
+            Run(ABLATED, seeds[0], changes=a.changes, shared=a.shared, ablation=a.name) for a in ABLATIONS if a.trained
+        ]
+    return runs
+
+
+def measure_all(problem: Problem, runs: Sequence[Run], observer: Observer, *, command: str) -> Document:
+    """Run everything and compare.
+
+    Raises:
+        HdrmError: a run fails.
+    """
+    results, topology = [], []
+    by_user: dict[tuple[str, str | None, int], dict[str, ByUser]] = {}
+    kept: dict[str, State] = {}
+    for number, run in enumerate(runs, 1):
+        observer.run(number, len(runs), run)
+        outcome = execute(run, problem, {name: kept[name] for name in run.shared}, observer.phase)
+        if run.model == ABLATED and run.ablation is None and not kept:
+            kept = outcome.states
+        for name in dict.fromkeys(name for name, _ in outcome.ranked):
+            ablation = name or run.ablation
+            by_user[run.model, ablation, run.seed] = {}
+            for query in problem.queries:
+                values = accuracy_by_user(outcome.ranked[name, query.mode], query.truth)
+                by_user[run.model, ablation, run.seed][query.mode] = values
+                results.append(
+                    _result(run, ablation, outcome, query, outcome.ranked[name, query.mode], values, problem)
+                )
+        if outcome.figures and run.ablation is None:
+            topology.append(Topology(model=run.model, seed=run.seed, figures=outcome.figures))
+    return Document(
+        data=Data(
+            name=problem.name,
+            fingerprint=problem.fingerprint,
+            users=len(problem.search),
+            items=problem.n_items,
+            interactions=len(problem.train.items),
+            ordered=problem.ordered,
+            protocol=problem.protocol,
+        ),
+        environment=_environment(command),
+        results=results,
+        comparisons=_comparisons(by_user, runs[0].seed),
+        topology=topology,
+    )
+
+
+def _result(
+    run: Run,
+    ablation: str | None,
+    outcome: Outcome,
+    query: Query,
+    ranked: npt.NDArray[np.int32],
+    values: ByUser,
+    problem: Problem,
+) -> Result:
+    metrics = {name: float(value.mean()) for name, value in values.items()}
+    return Result(
+        model=run.model,
+        preset=None if run.model in BASELINES else run.model,
+        ablation=ablation,
+        described=outcome.described if ablation is None else f"{outcome.described}: {ablation}",
+        seed=run.seed,
+        mode=query.mode,
+        metrics=metrics | catalogue_use(ranked, query.truth, problem.counts),
+        fit_seconds=round(outcome.fit_seconds, 2),
+        evaluation_seconds=round(outcome.evaluation_seconds, 2),
+        peak_rss_bytes=outcome.peak_rss_bytes,
+    )
+
+
+def _comparisons(
+    by_user: Mapping[tuple[str, str | None, int], Mapping[str, ByUser]], first_seed: int
+) -> list[Comparison]:
+    """Each preset with the references, and the default with each of its ablations (over the seeds both have)."""
+    seeds: dict[tuple[str, str | None], list[int]] = {}
+    for model, ablation, seed in by_user:
+        seeds.setdefault((model, ablation), []).append(seed)
+    pairs: list[tuple[tuple[str, str | None], tuple[str, str | None]]] = [
+        ((preset, None), (other, None))
+        for preset in preset_names()
+        for other in (*REFERENCES, *(BASELINES.keys() - set(REFERENCES)))
+        if (preset, None) in seeds and (other, None) in seeds
+    ]
+    pairs += [((ABLATED, None), key) for key in seeds if key[1] is not None]
+    comparisons = []
+    for one, other in pairs:
+        common = [seed for seed in seeds[one] if seed in seeds[other]]
+        # a model without luck has one seed that stands for all
+        used = {one: seeds[one] if len(seeds[other]) == 1 and other[1] is None else common, other: seeds[other]}
+        if other[1] is not None:
+            used[other] = common
+        for mode in by_user[(*one, seeds[one][0])]:
+            for metric in COMPARED:
+                means = [
+                    np.mean([by_user[(*key, seed)][mode][metric] for seed in used[key]], axis=0) for key in (one, other)
+                ]
+                interval = paired_bootstrap(means[0], means[1], seed=first_seed)
+                comparisons.append(
+                    Comparison(
+                        mode=mode,
+                        metric=metric,
+                        model=_name(*one),
+                        other=_name(*other),
+                        difference=interval.difference,
+                        low=interval.low,
+                        high=interval.high,
+                        excludes_zero=interval.excludes_zero,
+                    )
+                )
+    return comparisons
+
+
+def _name(model: str, ablation: str | None) -> str:
+    return model if ablation is None else f"{model}: {ablation}"
+
+
+def _environment(command: str) -> Environment:
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    )
+    names = ("hdrm", "torch", "geoopt", "implicit", "torch-geometric", "numpy")
+    return Environment(
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=device,
+        software={"python": platform.python_version(), **{name: version(name) for name in names}},
+    )

@@ -1,0 +1,74 @@
+"""The benchmark's result as a document: what is written as JSON and read by everything that shows it."""
+
+from pydantic import Field
+
+from model.config import Frozen
+
+__all__ = ["Comparison", "Data", "Document", "Environment", "Result", "Topology"]
+
+
+class Data(Frozen):
+    """What was measured on."""
+
+    name: str = Field(description="name of the data")
+    fingerprint: str = Field(description="digest of the data")
+    users: int = Field(description="users")
+    items: int = Field(description="items in the catalogue")
+    interactions: int = Field(description="interactions learned from")
+    ordered: bool = Field(description="whether histories have a time order")
+    protocol: str = Field(description="what is learned from, masked and true")
+
+
+class Environment(Frozen):
+    """What was measured with."""
+
+    command: str = Field(description="the command line")
+    date: str = Field(description="end of the benchmark, ISO 8601, UTC")
+    device: str = Field(description="processor or GPU, and threads")
+    software: dict[str, str] = Field(description="versions")
+
+
+class Result(Frozen):
+    """One model asked in one mode."""
+
+    model: str = Field(description="preset or baseline")
+    preset: str | None = Field(description="the preset, None for a baseline")
+    ablation: str | None = Field(description="what differs from the preset, None for the preset as it is")
+    described: str = Field(description="the model and its settings, for people")
+    seed: int = Field(description="seed of all randomness")
+    mode: str = Field(description="paper: asked with the training histories; live: with later interactions added")
+    metrics: dict[str, float] = Field(description="metric, such as recall@20, to mean over users")
+    fit_seconds: float = Field(description="seconds of training, its own tuning included")
+    evaluation_seconds: float = Field(description="seconds of asking, all modes together")
+    peak_rss_bytes: int = Field(description="greatest resident memory of the run's process")
+
+
+class Comparison(Frozen):
+    """A difference over users, paired, seeds averaged, with its bootstrap interval."""
+
+    mode: str
+    metric: str
+    model: str = Field(description="the one")
+    other: str = Field(description="and the other")
+    difference: float = Field(description="mean of the one less the other")
+    low: float = Field(description="lower end of the 95 % interval")
+    high: float = Field(description="upper end")
+    excludes_zero: bool = Field(description="whether the interval does")
+
+
+class Topology(Frozen):
+    """What a fit keeps of the graph, and its other figures."""
+
+    model: str
+    seed: int
+    figures: dict[str, float]
+
+
+class Document(Frozen):
+    """A benchmark."""
+
+    data: Data
+    environment: Environment
+    results: list[Result]
+    comparisons: list[Comparison]
+    topology: list[Topology]

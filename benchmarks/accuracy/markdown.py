@@ -1,0 +1,142 @@
+"""The document as a page to read; every number in it comes from the document."""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean, pstdev
+
+from benchmarks.accuracy.document import Comparison, Document, Result
+
+__all__ = ["render"]
+
+MODES = {
+    "paper": "the history is what was learned from, the truth is what came next",
+    "live": "the model is asked later: interactions that came since are in the history, and it has not learned again",
+}
+ACCURACY = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "precision@20", "mrr@20")
+GIB = 2**30
+
+
+def render(document: Document) -> str:
+    """Markdown."""
+    data, environment = document.data, document.environment
+    order = "in time order" if data.ordered else "in no order"
+    software = ", ".join(f"{name} {version}" for name, version in environment.software.items())
+    parts = [
+        "# Accuracy",
+        f"Written by `{environment.command}` ({environment.date}, {environment.device}; {software}). "
+        "Not edited by hand.",
+        f"Data: {data.name}, {data.users:,} users, {data.items:,} items, {data.interactions:,} interactions learned "
+        f"from, histories {order}. {data.protocol[:1].upper()}{data.protocol[1:]}.",
+        "All models are fitted to the same interactions, choose their settings or epochs on the same newest tenth of "
+        "every training history, are then fitted to everything, and are asked and measured by the same code. Recall "
+        "is hits / |truth|, NDCG is binary; figures are means over users, then over seeds, with the standard deviation "
+        "over seeds where there are several.",
+    ]
+    for mode in dict.fromkeys(result.mode for result in document.results):
+        parts += [f"## {mode.capitalize()}", f"{MODES[mode][:1].upper()}{MODES[mode][1:]}.", _models(document, mode)]
+    parts += [
+        "Coverage is the share of the catalogue in anyone's first 20; popularity rank the mean place of those items in "
+        "the order of popularity (1 is the most popular). Seconds of fitting include a model's own tuning. Memory is "
+        "the peak of a process that does nothing else.",
+        "Settings chosen:",
+        "\n".join(f"- {text}" for text in dict.fromkeys(r.described for r in document.results if r.ablation is None)),
+    ]
+    presets = [c for c in document.comparisons if ":" not in c.other]
+    if presets:
+        parts += ["## Presets beside baselines", _INTERVALS, _comparisons(presets)]
+    ablations = [c for c in document.comparisons if ":" in c.other]
+    if ablations:
+        parts += ["## Ablations", _INTERVALS, _comparisons(ablations), _verdict(ablations)]
+    if document.topology:
+        parts += ["## The graph in the items' vectors", _TOPOLOGY, _topology(document)]
+    return "\n\n".join(parts) + "\n"
+
+
+_INTERVALS = (
+    "Differences over users, paired, with 95 % bootstrap intervals (10,000 resamples); a star marks an interval that "
+    "excludes 0."
+)
+_TOPOLOGY = (
+    "Before is the encoder, after is stage 2, which moves the items. Spearman's correlation of radius and degree says "
+    "how far popular items lie from the origin in order; graph-neighbour overlap is the share of an item's 20 nearest "
+    "items that are among its 20 graph neighbours."
+)
+
+
+def _models(document: Document, mode: str) -> str:
+    rows: dict[str, list[Result]] = {}
+    for result in document.results:
+        if result.mode == mode and result.ablation is None:
+            rows.setdefault(result.model, []).append(result)
+    best = sorted(rows.values(), key=lambda results: -_mean(results, "ndcg@20"))
+    header = [
+        "model",
+        *ACCURACY,
+        "coverage@20",
+        "popularity rank@20",
+        "fit, s",
+        "evaluation, s",
+        "memory, GiB",
+        "seeds",
+    ]
+    return _table(
+        header,
+        (
+            [
+                results[0].model,
+                *(_spread(results, name) for name in ACCURACY),
+                f"{_mean(results, 'coverage@20'):.3f}",
+                f"{_mean(results, 'popularity_rank@20'):.0f}",
+                f"{mean(r.fit_seconds for r in results):.0f}",
+                f"{mean(r.evaluation_seconds for r in results):.0f}",
+                f"{max(r.peak_rss_bytes for r in results) / GIB:.2f}",
+                str(len(results)),
+            ]
+            for results in best
+        ),
+    )
+
+
+def _comparisons(comparisons: Sequence[Comparison]) -> str:
+    columns = list(dict.fromkeys((c.mode, c.metric) for c in comparisons))
+    cells: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for c in comparisons:
+        star = " *" if c.excludes_zero else ""
+        cells.setdefault((c.model, c.other), {})[c.mode, c.metric] = (
+            f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]{star}"
+        )
+    return _table(
+        ["difference", *(f"{mode} {metric}" for mode, metric in columns)],
+        ([f"{one} − {other}", *(row.get(column, "") for column in columns)] for (one, other), row in cells.items()),  # noqa: RUF001
+    )
+
+
+def _verdict(comparisons: Sequence[Comparison]) -> str:
+    unclear = [f"{c.other} ({c.mode} {c.metric})" for c in comparisons if not c.excludes_zero]
+    if not unclear:
+        return "Every difference excludes 0."
+    return "The difference includes 0, so nothing is shown to be gained, for: " + "; ".join(unclear) + "."
+
+
+def _topology(document: Document) -> str:
+    names = list(dict.fromkeys(name for row in document.topology for name in row.figures))
+    return _table(
+        ["model", "seed", *names],
+        (
+            [row.model, str(row.seed), *(f"{row.figures[n]:.3g}" if n in row.figures else "" for n in names)]
+            for row in document.topology
+        ),
+    )
+
+
+def _mean(results: Sequence[Result], metric: str) -> float:
+    return mean(result.metrics[metric] for result in results)
+
+
+def _spread(results: Sequence[Result], metric: str) -> str:
+    values = [result.metrics[metric] for result in results]
+    return f"{mean(values):.4f}" + (f" ± {pstdev(values):.4f}" if len(values) > 1 else "")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    aligned = ["---", *(["---:"] * (len(header) - 1))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, aligned, *rows))

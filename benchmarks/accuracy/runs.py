@@ -1,0 +1,257 @@
+"""One run: a model is fitted and asked. Each runs in a process of its own, whose memory is then the run's."""
+
+import multiprocessing
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.accuracy.ablations import Ablation
+from benchmarks.accuracy.problem import Problem
+from benchmarks.baselines.registry import BASELINES
+from model.artifact import TrainedModel
+from model.errors import HdrmError
+from model.history import Histories
+from model.space import space
+from training.config import load_config
+from training.corpus import Corpus
+from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
+from training.export import build_model
+from training.fit import Fit, fit
+from training.loop import Epoch, Stage, State, run_stage
+from training.topology import graph_neighbour_overlap, radius_degree_spearman
+
+__all__ = ["Outcome", "Progress", "Run", "execute", "here"]
+
+Progress = Callable[[str, int, int], None]
+Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be fitted and asked.
+
+    Attributes:
+        model: a preset's or a baseline's name.
+        seed: of all randomness.
+        changes: settings that differ from the preset's.
+        asked: for a preset: the ablations that need no training of their own, asked of the same fit.
+        shared: stages whose states are given, not run.
+        ablation: what the changes are, or None.
+    """
+
+    model: str
+    seed: int
+    changes: tuple[str, ...] = ()
+    asked: tuple[Ablation, ...] = ()
+    shared: tuple[str, ...] = ()
+    ablation: str | None = None
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.model} (seed {self.seed})" if self.ablation is None else f"{self.model}: {self.ablation}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        described: the model and its settings, for people.
+        ranked: ranked lists (n, 20) by the name of what was asked ("" the model itself, or an ablation's) and mode.
+        fit_seconds, evaluation_seconds: wall-clock.
+        peak_rss_bytes: of the process.
+        figures: of HDRM: gate, epochs, topology.
+        states: of HDRM: the stages' final states, for runs that share them.
+    """
+
+    described: str
+    ranked: dict[tuple[str, str], Int32]
+    fit_seconds: float
+    evaluation_seconds: float
+    peak_rss_bytes: int
+    figures: dict[str, float] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
+
+
+def execute(run: Run, problem: Problem, states: Mapping[str, State], progress: Progress) -> Outcome:
+    """In a fresh process.
+
+    Args:
+        run: what to do.
+        problem: the data.
+        states: those that the run shares.
+        progress: told a phase, how much of it is done and how much it is at most.
+
+    Raises:
+        HdrmError: whatever the run raises, or its process died.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, run, problem, dict(states), torch.get_num_threads()))
+    process.start()
+    sender.close()
+    try:
+        while True:
+            kind, value = receiver.recv()
+            if kind == "progress":
+                progress(*value)
+            elif kind == "failure":
+                raise value
+            else:
+                result: Outcome = value
+                return result
+    except EOFError:
+        process.join()
+        raise HdrmError(
+            f"{run.title}: its process ended with status {process.exitcode}",
+            hint="status -9 is usually a lack of memory; leave the model out with --models, or use less data",
+        ) from None
+    finally:
+        process.terminate()
+        process.join()
+
+
+def here(run: Run, problem: Problem, states: Mapping[str, State], progress: Progress) -> Outcome:
+    """The same in this process."""
+    started = time.monotonic()
+    if run.model in BASELINES:
+        fitted = BASELINES[run.model].fit(
+            problem.search,
+            problem.stop,
+            problem.n_items,
+            ordered=problem.ordered,
+            seed=run.seed,
+            progress=progress,
+        )
+        rankers: dict[str, Ranker] = {"": fitted.ranker}
+        described, figures, final = fitted.describe(), {}, {}
+    else:
+        model, final = _fit(run, problem, dict(states), progress)
+        rankers = _rankers(run, model, problem, seed=run.seed)
+        described, figures = f"HDRM, {run.model}", _figures(model, final, problem)
+    fitted_at = time.monotonic()
+    ranked: dict[tuple[str, str], Int32] = {}
+    for name, ranker in rankers.items():
+        for query in problem.queries:
+            progress("evaluation", len(ranked), len(rankers) * len(problem.queries))
+            ranked[name, query.mode] = evaluate(ranker, query.history, query.masked, query.truth)
+    return Outcome(
+        described,
+        ranked,
+        fitted_at - started,
+        time.monotonic() - fitted_at,
+        _peak_rss(),
+        figures,
+        final,
+    )
+
+
+def _work(sender: Connection, run: Run, problem: Problem, states: dict[str, State], threads: int) -> None:
+    torch.set_num_threads(threads)
+
+    def progress(phase: str, done: int, total: int) -> None:
+        sender.send(("progress", (phase, done, total)))
+
+    try:
+        sender.send(("outcome", here(run, problem, states, progress)))
+    except HdrmError as error:
+        sender.send(("failure", error))
+    except Exception:
+        sender.send(("failure", HdrmError(f"{run.title}: {traceback.format_exc()}")))
+
+
+def _fit(run: Run, problem: Problem, states: dict[str, State], progress: Progress) -> tuple[Fit, dict[str, State]]:
+    config = load_config(run.model, run.changes).resolved(ordered=problem.ordered)
+    corpus = Corpus(problem.train, problem.n_items, config.order == "used")
+    final: dict[str, State] = {}
+
+    def stage(made: Stage, name: str, epochs: int, patience: int | None) -> State:
+        def told(epoch: Epoch) -> None:
+            progress(name, epoch.number, epochs)
+
+        final[name] = run_stage(
+            made,
+            name=name,
+            epochs=epochs,
+            patience=patience,
+            state=states.get(name),
+            on_epoch=told,
+            on_state=lambda _: None,
+        )
+        return final[name]
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fitted = fit(
+        corpus,
+        problem.search,
+        problem.stop,
+        config,
+        seed=run.seed,
+        device=device,
+        run=stage,
+    )
+    return fitted, final
+
+
+def _rankers(run: Run, fitted: Fit, problem: Problem, *, seed: int) -> dict[str, Ranker]:
+    model = build_model(fitted, problem.train)
+    recommender = model.recommender(problem.counts)
+    rankers: dict[str, Ranker] = {"": RecommenderRanker(recommender)}
+    for ablation in run.asked:
+        rankers[ablation.name] = (
+            ScoreRanker(_Shuffled(model, seed))
+            if ablation.shuffled
+            else RecommenderRanker(recommender, steps=ablation.steps)
+        )
+    return rankers
+
+
+class _Shuffled:
+    """Scores users by a denoised vector that is another user's.
+
+    Args:
+        model: the fitted model.
+        seed: of who gets whose.
+    """
+
+    def __init__(self, model: TrainedModel, seed: int) -> None:
+        self.model = model
+        self.generator = np.random.default_rng([seed, 6])
+
+    @torch.no_grad()
+    def score(self, histories: Histories) -> npt.NDArray[np.float32]:
+        diffusion, items = self.model.diffusion, self.model.vectors
+        condition = diffusion.condition(histories, items, self.model.messages)
+        others = torch.from_numpy(self.generator.permutation(len(histories)))
+        denoised = [
+            target.process.reverse(target.anchor, target.condition, diffusion.config.steps)[others]
+            for target in diffusion.targets(condition)
+        ]
+        users = diffusion.mix(condition, denoised)
+        scores: npt.NDArray[np.float32] = -space(diffusion.config.encoder.space).pairwise_square(users, items).numpy()
+        return scores
+
+
+def _figures(fitted: Fit, states: dict[str, State], problem: Problem) -> dict[str, float]:
+    """The gate, the epochs, and the graph's shape in the items' vectors before and after stage 2."""
+    figures = {"gate": fitted.diffusion.gate.item()}
+    figures |= {f"{name} epochs": float(state["best_epoch"]) for name, state in states.items()}
+    for when, vectors in (("before", fitted.encoder.items), ("after", fitted.encoding.items)):
+        figures[f"radius-degree Spearman {when}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
+        figures[f"graph-neighbour overlap {when}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
+    return figures
+
+
+def _peak_rss() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,122 @@
+"""`hdrm benchmark`: figures that other figures can be put beside."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markdown import Markdown
+
+from hdrm.console import err, out, progress
+from hdrm.data import RowOrder
+from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from benchmarks.accuracy.runs import Run
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Measure: accuracy beside other models, training as data grows.",
+)
+
+
+@app.command()
+def accuracy(
+    split: Annotated[
+        Path, typer.Option(help="A pre-split .npz (train, test, perhaps valid), or a folder of `hdrm data`.")
+    ],
+    json_out: Annotated[Path, typer.Option("--json", help="File to write the result to.")],
+    markdown_out: Annotated[
+        Path | None, typer.Option("--markdown", help="File to write it to as a page to read.")
+    ] = None,
+    order: Annotated[
+        RowOrder, typer.Option(help="Whether pairs of an .npz stand in time order within each user.")
+    ] = RowOrder.NONE,
+    models: Annotated[
+        str | None, typer.Option(help="Presets and baselines, with commas between [default: all that fit the data].")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
+    live: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HISTORY:TRUTH",
+            help="Ask a second time, later: with this part added to the history, and that part the truth; valid:test "
+            "where `test` is the newest part.",
+        ),
+    ] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Change one thing at a time in the default preset, first seed only.")
+    ] = False,
+) -> None:
+    """Accuracy of presets and baselines on one split, under one evaluation.
+
+    Everything is learned from `train` alone: settings and epochs are chosen on the newest tenth of every training
+    history (a random tenth, without an order), then all of `train` is learned from. `valid`, where there is one, is
+    only masked. recall, NDCG, precision and MRR at 10 and 20, catalogue coverage, popularity, seconds and memory are
+    written, with bootstrap intervals of the differences.
+
+    Examples:
+
+        hdrm benchmark accuracy --split pairs.npz --order chronological --live valid:test --json accuracy.json
+
+        hdrm benchmark accuracy --split data/ml-100k --models default,ease,ials --seeds 0 --json accuracy.json
+    """
+    from benchmarks.accuracy.benchmark import Observer, choose, measure_all, plan
+    from benchmarks.accuracy.markdown import render
+    from benchmarks.accuracy.problem import read_problem
+
+    for path in (json_out, markdown_out):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
+    numbers = seeds_of(seeds)
+    problem = read_problem(split, order=order.value, live=live, seed=numbers[0])
+    named = None if models is None else [name.strip() for name in models.split(",")]
+    runs = plan(choose(named, ordered=problem.ordered), numbers, ablations=ablations)
+    with progress() as display:
+        whole = display.add_task("runs", total=len(runs), note="", unit="runs")
+        task = display.add_task("", total=None, note="", unit="steps")
+
+        def begin(number: int, _total: int, run: Run) -> None:
+            display.update(whole, completed=number - 1, note=run.title)
+
+        def phase(name: str, done: int, total: int) -> None:
+            display.update(task, description=name, completed=done, total=total or None)
+
+        document = measure_all(problem, runs, Observer(begin, phase), command=command_line())
+        display.update(whole, completed=len(runs), note="")
+        display.remove_task(task)
+    json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+    page = render(document)
+    if markdown_out is not None:
+        markdown_out.write_text(page, "utf-8")
+    if out.is_terminal:
+        out.print(Markdown(page))
+    else:
+        typer.echo(page)
+    err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def seeds_of(text: str) -> list[int]:
+    """`0,1,2`.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or len(set(numbers)) < len(numbers) or not all(0 <= number < 2**32 for number in numbers):
+        raise ConfigError(f"--seeds {text}: expected different numbers from 0, with commas between, such as 0,1,2")
+    return numbers
+
+
+def command_line() -> str:
+    """What was typed, but for where the program lies."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

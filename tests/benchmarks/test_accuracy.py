@@ -1,0 +1,215 @@
+"""The accuracy benchmark: its arithmetic by hand, and a whole run on planted data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from benchmarks.accuracy.ablations import ABLATIONS
+from benchmarks.accuracy.benchmark import Observer, choose, measure_all, plan
+from benchmarks.accuracy.bootstrap import paired_bootstrap
+from benchmarks.accuracy.document import Document
+from benchmarks.accuracy.markdown import render
+from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
+from benchmarks.accuracy.problem import Problem, parse_live, read_problem
+from benchmarks.accuracy.runs import Run, execute
+from model.errors import ConfigError, DataError, HdrmError
+from model.history import Histories
+from tests.conftest import QUICK, planted
+from training.data.datasets import Dataset
+
+SILENT = Observer(lambda _number, _total, _run: None, lambda _phase, _done, _total: None)
+
+
+def histories(*rows: list[int]) -> Histories:
+    return Histories.of([np.array(row, np.int32) for row in rows])
+
+
+def pairs(dataset: Dataset, part: str) -> npt.NDArray[np.int32]:
+    rows = dataset.interactions.filter(dataset.interactions["part"] == part)
+    return np.array([[int(u[1:]), int(i[1:])] for u, i in zip(rows["user_id"], rows["item_id"], strict=True)], np.int32)
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("split") / "pairs.npz"
+    dataset = planted(presplit=True)
+    np.savez(path, **{part: pairs(dataset, part) for part in ("train", "valid", "test")})
+    return path
+
+
+def test_accuracy_of_a_list_by_hand() -> None:
+    ranked = np.full((3, 20), -1, np.int32)
+    ranked[0, :3] = [5, 7, 9]
+    ranked[1, :2] = [1, 2]
+    values = accuracy_by_user(ranked, histories([7, 9, 4, 3], [8], []))
+    assert values["recall@20"].tolist() == [0.5, 0.0]
+    assert values["precision@10"].tolist() == [0.2, 0.0]
+    assert values["mrr@20"].tolist() == [0.5, 0.0]
+    gained = 1 / np.log2(3) + 1 / np.log2(4)
+    ideal = sum(1 / np.log2(place + 2) for place in range(4))
+    assert values["ndcg@20"].tolist() == pytest.approx([gained / ideal, 0.0])
+
+
+def test_hits_beyond_k_do_not_count() -> None:
+    ranked = np.arange(20, dtype=np.int32)[None, :]
+    values = accuracy_by_user(ranked, histories([12]))
+    assert (values["recall@10"][0], values["recall@20"][0]) == (0.0, 1.0)
+    assert (values["mrr@10"][0], values["mrr@20"][0]) == (0.0, 1 / 13)
+
+
+def test_use_of_the_catalogue_by_hand() -> None:
+    ranked = np.full((3, 20), -1, np.int32)
+    ranked[0, :2], ranked[1, :1], ranked[2, :1] = [0, 1], [1], [3]
+    values = catalogue_use(ranked, histories([2], [2], []), np.array([5, 9, 1, 7]))
+    assert values["coverage@20"] == 0.5  # the third user has no truth
+    assert values["popularity_rank@20"] == pytest.approx((3 + 1 + 1) / 3)
+
+
+def test_the_interval_holds_the_difference_and_narrows_with_users() -> None:
+    generator = np.random.default_rng(0)
+    base = generator.random(2000)
+    better = base + generator.normal(0.1, 0.5, 2000)
+    interval = paired_bootstrap(better, base, seed=1)
+    assert interval.difference == pytest.approx(float((better - base).mean()))
+    assert interval.low < interval.difference < interval.high
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.5 / 2000**0.5, rel=0.1)
+    assert interval.excludes_zero
+    assert not paired_bootstrap(base, base[generator.permutation(2000)], seed=1).excludes_zero
+    with pytest.raises(ValueError, match="the same users"):
+        paired_bootstrap(base, base[:5], seed=1)
+
+
+def test_a_split_is_read_with_its_order_and_the_later_question(npz: Path) -> None:
+    problem = read_problem(npz, order="chronological", live="valid:test", seed=0)
+    paper, live = problem.queries
+    assert (paper.mode, live.mode, problem.ordered) == ("paper", "live", True)
+    assert len(paper.masked.items) > len(paper.history.items) == len(problem.train.items)
+    assert np.array_equal(live.truth.items, paper.truth.items)
+    assert len(live.history.items) == len(paper.masked.items)
+    assert not read_problem(npz, order="none", live=None, seed=0).ordered
+
+
+def test_a_split_without_valid_is_read(npz: Path, tmp_path: Path) -> None:
+    parts = np.load(npz)
+    np.savez(tmp_path / "two.npz", train=parts["train"], test=parts["test"])
+    problem = read_problem(tmp_path / "two.npz", order="none", live=None, seed=0)
+    assert len(problem.queries[0].masked.items) == len(problem.train.items)
+    with pytest.raises(ConfigError, match="no pairs in both parts"):
+        read_problem(tmp_path / "two.npz", order="none", live="valid:test", seed=0)
+
+
+@pytest.mark.parametrize("text", ["valid", "valid:valid", "train:test", "test:valid:x", ""])
+def test_a_wrong_later_question_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected HISTORY:TRUTH"):
+        parse_live(text)
+
+
+def test_models_are_chosen_by_name_and_by_what_fits() -> None:
+    assert {"default", "paper", "ease", "ials", "sasrec"} <= set(choose(None, ordered=True))
+    assert "sasrec" not in choose(None, ordered=False)
+    assert choose(["ease", "default"], ordered=False) == ["ease", "default"]
+    with pytest.raises(ConfigError, match="no 'best'; there are: default, paper"):
+        choose(["best"], ordered=True)
+    with pytest.raises(ConfigError, match="sasrec needs data in time order"):
+        choose(["sasrec"], ordered=False)
+
+
+def test_closed_forms_run_once_and_ablations_after_the_model_they_change() -> None:
+    runs = plan(["default", "ease", "ials"], [3, 4], ablations=True)
+    named = [(run.model, run.seed, run.ablation) for run in runs]
+    assert named[:4] == [("default", 3, None), ("default", 4, None), ("ease", 3, None), ("ials", 3, None)]
+    assert [name for _, _, name in named[5:]] == [a.name for a in ABLATIONS if a.trained]
+    assert {seed for _, seed, _ in named[5:]} == {3}
+    assert plan(["ease"], [0], ablations=True) == [Run("ease", 0)]
+
+
+@pytest.fixture(scope="module")
+def problem(npz: Path) -> Problem:
+    return read_problem(npz, order="chronological", live="valid:test", seed=0)
+
+
+@pytest.fixture(scope="module")
+def document(problem: Problem) -> Document:
+    """Small models: two seeds, one ablation that is asked and one that is trained."""
+    asked = tuple(a for a in ABLATIONS if not a.trained)
+    noise = next(a for a in ABLATIONS if a.name == "isotropic noise")
+    quick = tuple(QUICK)
+    runs = [
+        *(Run("default", seed, changes=quick, asked=asked) for seed in (0, 1)),
+        Run("ease-recency", 0),
+        Run("popularity", 0),
+        Run("default", 0, changes=(*quick, *noise.changes), shared=noise.shared, ablation=noise.name),
+    ]
+    return measure_all(problem, runs, SILENT, command="hdrm benchmark accuracy")
+
+
+def test_every_run_is_measured_in_every_mode(document: Document) -> None:
+    asked = [(r.model, r.ablation, r.seed) for r in document.results if r.mode == "live"]
+    shuffled = "denoised vectors shuffled across users"
+    assert ("default", None, 1) in asked
+    assert ("default", shuffled, 0) in asked
+    assert ("default", "isotropic noise", 0) in asked
+    assert ("ease-recency", None, 0) in asked
+    assert len([r for r in document.results if r.mode == "paper"]) == len(asked)
+    for result in document.results:
+        assert {"recall@10", "recall@20", "ndcg@20", "precision@20", "mrr@10", "coverage@20"} <= set(result.metrics)
+        assert result.fit_seconds >= 0
+        assert result.peak_rss_bytes > 50 * 2**20
+    best = {
+        r.ablation: r.metrics["recall@20"]
+        for r in document.results
+        if (r.model, r.seed, r.mode) == ("default", 0, "live")
+    }
+    assert best[None] > best[shuffled]
+
+
+def test_differences_come_with_intervals(document: Document) -> None:
+    pairs = {(c.model, c.other) for c in document.comparisons}
+    assert ("default", "ease-recency") in pairs
+    assert ("default", "default: isotropic noise") in pairs
+    for c in document.comparisons:
+        assert c.low <= c.difference <= c.high
+        assert c.excludes_zero == (c.low > 0 or c.high < 0)
+    values = {
+        (r.model, r.seed): r.metrics["ndcg@20"] for r in document.results if r.mode == "paper" and r.ablation is None
+    }
+    expected = (values["default", 0] + values["default", 1]) / 2 - values["ease-recency", 0]
+    found = [
+        c.difference
+        for c in document.comparisons
+        if (c.mode, c.metric, c.model, c.other) == ("paper", "ndcg@20", "default", "ease-recency")
+    ]
+    assert found == pytest.approx([expected])
+
+
+def test_the_page_says_what_the_document_says(document: Document) -> None:
+    again = Document.model_validate_json(json.dumps(json.loads(document.model_dump_json())))
+    assert again == document
+    page = render(document)
+    assert "## Paper" in page
+    assert "## Live" in page
+    assert "radius-degree Spearman before" in page
+    for comparison in document.comparisons:
+        assert f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]" in page
+
+
+def test_the_same_seed_gives_the_same_lists(problem: Problem) -> None:
+    run = Run("default", 0, changes=tuple(QUICK))
+    first, second = (execute(run, problem, {}, SILENT.phase) for _ in range(2))
+    assert all(np.array_equal(first.ranked[key], second.ranked[key]) for key in first.ranked)
+
+
+def test_a_run_that_fails_says_so(problem: Problem) -> None:
+    with pytest.raises(ConfigError, match="encoder.dim"):
+        execute(Run("default", 0, changes=("encoder.dim=1",)), problem, {}, SILENT.phase)
+    with pytest.raises(HdrmError, match="KeyError"):
+        execute(Run("default", 0, changes=tuple(QUICK)), problem, {"search: encoder": {}}, SILENT.phase)
+
+
+def test_data_that_cannot_be_split_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "no.npz", train=np.array([[0, 1], [0, 2], [0, 3]]), test=np.zeros((0, 2), np.int64))
+    with pytest.raises(DataError, match="the test part of no is empty"):
+        read_problem(tmp_path / "no.npz", order="none", live=None, seed=0)
