@@ -49,7 +49,8 @@ class Propagation:
     def __init__(self, graph: Histories, n_items: int, device: torch.device) -> None:
         self.n_users = len(graph)
         ones = np.ones(len(graph.items), np.float32)
-        rows = scipy.sparse.csr_matrix((ones, graph.items, graph.indptr), shape=(self.n_users, n_items))
+        # a copy, since it is sorted in place below and a history's order means something
+        rows = scipy.sparse.csr_matrix((ones, graph.items, graph.indptr), shape=(self.n_users, n_items), copy=True)
         degrees = np.concatenate((graph.lengths, np.bincount(graph.items, minlength=n_items))) + 1.0
         self.by_user = _csr(rows, device)
         self.by_item = _csr(rows.T.tocsr(), device)

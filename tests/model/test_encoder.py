@@ -30,6 +30,12 @@ def test_propagation_is_the_normalised_adjacency_in_both_directions() -> None:
     torch.testing.assert_close(z.grad, dense_operator().T @ gradient)
 
 
+def test_propagation_leaves_the_histories_in_their_order() -> None:
+    graph = Histories.of([np.array([5, 1, 3], np.int32), np.array([4, 0], np.int32)])
+    Propagation(graph, 6, CPU)
+    assert [row.tolist() for row in graph.rows()] == [[5, 1, 3], [4, 0]]
+
+
 @pytest.mark.parametrize("parametrisation", ["manifold", "tangent"])
 def test_the_encoding_is_the_sum_of_the_layers(parametrisation: str) -> None:
     config = EncoderConfig.model_validate({"dim": 3, "layers": 2, "parametrisation": parametrisation, "init_std": 0.01})

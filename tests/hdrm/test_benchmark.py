@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hdrm.benchmark import seeds_of
+from hdrm.cli import app
+from model.errors import ConfigError
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = np.random.default_rng(0)
+    rows = [(user, item) for user in range(30) for item in generator.permutation(25)[:12]]
+    parts = {
+        name: [pair for start in range(0, len(rows), 12) for pair in rows[start + low : start + high]]
+        for name, low, high in (("train", 0, 8), ("valid", 8, 10), ("test", 10, 12))
+    }
+    path = tmp_path_factory.mktemp("split") / "pairs.npz"
+    np.savez(path, **{name: np.array(value, np.int64) for name, value in parts.items()})
+    return path
+
+
+def test_accuracy_prints_and_writes_the_same_page(npz: Path, tmp_path: Path) -> None:
+    written = tmp_path / "accuracy.json", tmp_path / "accuracy.md"
+    arguments = ["--split", str(npz), "--order", "chronological", "--live", "valid:test", "--models", "popularity,ease"]
+    options = ["--seeds", "0,1", "--json", str(written[0]), "--markdown", str(written[1])]
+    done = RUNNER.invoke(app, ["benchmark", "accuracy", *arguments, *options])
+    assert done.exit_code == 0, done.output
+    document = json.loads(written[0].read_text())
+    assert [(r["model"], r["seed"], r["mode"]) for r in document["results"]] == [
+        (model, 0, mode) for model in ("popularity", "ease") for mode in ("paper", "live")
+    ]
+    page = written[1].read_text()
+    assert page in done.stdout
+    assert f"{document['results'][0]['metrics']['recall@20']:.4f}" in page
+
+
+@pytest.mark.parametrize("text", ["", "a", "0,0", "-1", "0;1", "4294967296"])
+def test_wrong_seeds_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected different numbers"):
+        seeds_of(text)
+
+
+def test_a_missing_folder_is_noticed_before_anything_runs(npz: Path, tmp_path: Path) -> None:
+    arguments = ["benchmark", "accuracy", "--split", str(npz), "--json", str(tmp_path / "no" / "accuracy.json")]
+    with pytest.raises(ConfigError, match="is not there"):
+        RUNNER.invoke(app, arguments, catch_exceptions=False)
