@@ -1,0 +1,1 @@
+"""What HDRM is measured beside; `registry.BASELINES` names them all."""

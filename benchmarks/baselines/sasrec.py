@@ -1,0 +1,178 @@
+"""SASRec: self-attention over the history, trained to predict every next item among all items.
+
+A user is a function of their newest items, so that histories never seen are served as well.
+Symbols: b sequences of l tokens; m items, and one token more that stands before the first; d coordinates.
+References: [1] Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018. [2] Klenitskiy and Vasilev,
+Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, RecSys 2023: its loss, the full softmax.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from benchmarks.baselines.baseline import Settings
+from benchmarks.baselines.epochs import EpochStage
+from benchmarks.baselines.space import Space
+from model.config import Frozen
+from model.history import Histories
+from training.evaluate import ScoreRanker
+
+__all__ = ["SPACE", "Sasrec", "SasrecConfig", "SasrecStage", "make_sasrec", "tokens", "windows"]
+
+SPACE: Space = {
+    "dim": ("choice", (64, 128)),
+    "layers": ("int", (1, 3)),
+    "heads": ("choice", (1, 2, 4)),
+    "max_length": ("choice", (50, 100, 200)),
+    "dropout": ("float", (0.1, 0.6)),
+    "learning_rate": ("log", (3e-4, 1e-2)),
+}
+
+BATCH_TOKENS = 2500
+LEAST_STEPS = 10  # of an epoch, where the data are fewer
+
+
+class SasrecConfig(Frozen):
+    """Settings of SASRec."""
+
+    dim: Annotated[int, Field(ge=1, le=1024)] = Field(64, description="dimension d of the embeddings")
+    layers: Annotated[int, Field(ge=1, le=8)] = Field(2, description="blocks of self-attention")
+    heads: Annotated[int, Field(ge=1, le=16)] = Field(1, description="heads of the attention; they divide dim")
+    max_length: Annotated[int, Field(ge=1, le=1024)] = Field(50, description="newest interactions attended to")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="dropout, of the embeddings too")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(1e-3, description="step size of Adam")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide dim ({self.dim})")
+        return self
+
+
+class Sasrec(nn.Module):
+    """The network [1, section 3], normalising before each layer.
+
+    Args:
+        n_items: catalogue size m.
+        config: settings.
+    """
+
+    def __init__(self, n_items: int, config: SasrecConfig) -> None:
+        super().__init__()
+        d = config.dim
+        self.n_items, self.max_length = n_items, config.max_length
+        self.tokens = nn.Embedding(n_items + 1, d)
+        self.places = nn.Embedding(config.max_length, d)
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=d**-0.5)
+        self.dropout = nn.Dropout(config.dropout)
+        layer = nn.TransformerEncoderLayer(
+            d, config.heads, dim_feedforward=4 * d, dropout=config.dropout, batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, config.layers, norm=nn.LayerNorm(d), enable_nested_tensor=False)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """What follows each token: (b, l) int64 -> (b, l, d). No token knows later ones, so padding goes last."""
+        length = sequences.shape[1]
+        x = self.dropout(self.tokens(sequences) + self.places.weight[:length])  # (b, l, d)
+        mask = nn.Transformer.generate_square_subsequent_mask(length)
+        following: Tensor = self.blocks(x, mask=mask, is_causal=True)
+        return following
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Of every item: (..., d) -> (..., m)."""
+        return x @ self.tokens.weight[: self.n_items].T
+
+    @torch.no_grad()
+    def score(self, histories: Histories) -> npt.NDArray[np.float32]:
+        """(b, m) float32: logits of the next item."""
+        sequences = tokens(histories, self.n_items).last(self.max_length)
+        x = self(_padded(sequences))
+        newest = x[torch.arange(len(sequences)), torch.from_numpy(sequences.lengths - 1)]
+        scores: npt.NDArray[np.float32] = self.logits(newest).numpy()
+        return scores
+
+
+class SasrecStage(EpochStage):
+    """SASRec under training.
+
+    Args:
+        train: histories in time order.
+        n_items: catalogue size m.
+        config: settings.
+        held_out: the users' next items, to score by; None does without.
+        seed: of all randomness.
+    """
+
+    model: Sasrec
+
+    def __init__(
+        self, train: Histories, n_items: int, config: SasrecConfig, *, held_out: Histories | None, seed: int
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = Sasrec(n_items, config)
+        optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        super().__init__("sasrec", model.eval(), optimiser, train=train, held_out=held_out, seed=seed)
+
+    def losses(self, generator: np.random.Generator) -> Iterator[Tensor]:
+        sequences, following = windows(self.train, self.model.n_items, self.model.max_length, generator)
+        order = generator.permutation(len(sequences))
+        size = max(min(BATCH_TOKENS // self.model.max_length, len(order) // LEAST_STEPS), 1)
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            yield self._loss(sequences.take(batch), following.take(batch))
+
+    def ranker(self) -> ScoreRanker:
+        return ScoreRanker(self.model)
+
+    def _loss(self, sequences: Histories, following: Histories) -> Tensor:
+        """Mean cross-entropy of the items that follow [2]."""
+        x = self.model(_padded(sequences))
+        places = (torch.from_numpy(sequences.owners()), torch.from_numpy(sequences.positions()))
+        targets = torch.from_numpy(following.items.astype(np.int64))
+        return nn.functional.cross_entropy(self.model.logits(x[places]), targets)
+
+
+def make_sasrec(
+    train: Histories, n_items: int, settings: Settings, *, held_out: Histories | None, seed: int
+) -> SasrecStage:
+    """See `trained.MakeStage`."""
+    return SasrecStage(train, n_items, SasrecConfig.model_validate(settings), held_out=held_out, seed=seed)
+
+
+def tokens(histories: Histories, n_items: int) -> Histories:
+    """Rows with the token `n_items` before their first item: none is empty."""
+    starts = Histories.of([np.full(1, n_items, np.int32)] * len(histories))
+    return starts.append(histories)
+
+
+def windows(
+    histories: Histories, n_items: int, length: int, generator: np.random.Generator
+) -> tuple[Histories, Histories]:
+    """Pieces of at most so many tokens, and the items that follow each of their tokens.
+
+    Every item follows once. Where a row is cut into pieces is drawn anew each time.
+    """
+    sequences = tokens(histories, n_items)
+    before = sequences.select(sequences.ages() > 0)  # all but the last token of each row
+    shifts = np.where(histories.lengths > length, generator.integers(0, length, len(histories)), 0)
+    owners = histories.owners()
+    pieces = (histories.positions() + shifts[owners]) // length
+    firsts = np.flatnonzero((np.diff(owners, prepend=-1) != 0) | (np.diff(pieces, prepend=-1) != 0))
+    indptr = np.append(firsts, len(owners)).astype(np.int64)
+    return Histories(indptr, before.items), Histories(indptr, histories.items)
+
+
+def _padded(sequences: Histories) -> Tensor:
+    """(b, l) int64, shorter rows followed by zeros."""
+    padded = torch.zeros(len(sequences), int(sequences.lengths.max(initial=1)), dtype=torch.int64)
+    padded[torch.from_numpy(sequences.owners()), torch.from_numpy(sequences.positions())] = torch.from_numpy(
+        sequences.items.astype(np.int64)
+    )
+    return padded

@@ -1,0 +1,56 @@
+"""Baselines that are fitted in seconds: their settings are searched anew on every data set."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.baselines.baseline import Fitted, Progress, Settings, check_data
+from benchmarks.baselines.space import TRIALS, Space, best_settings
+from model.history import Histories
+from training.evaluate import Scorer, ScoreRanker, measure
+
+__all__ = ["Make", "Searched"]
+
+
+class Make(Protocol):
+    """Fits a scorer with given settings."""
+
+    def __call__(self, train: Histories, n_items: int, settings: Settings, *, seed: int) -> Scorer: ...
+
+
+@dataclass(frozen=True)
+class Searched:
+    """See `Baseline`.
+
+    Attributes:
+        name: what it is chosen by.
+        title: its name, for people.
+        needs_order: whether it makes no sense without an order.
+        space: the settings' ranges.
+        make: its fit with given settings.
+    """
+
+    name: str
+    title: str
+    needs_order: bool
+    space: Space
+    make: Make
+
+    def objective(self, settings: Settings, search: Histories, stop: Histories, n_items: int, *, seed: int) -> float:
+        """NDCG@20 on `stop` of a fit to `search`, which is history and mask as well."""
+        scorer = self.make(search, n_items, settings, seed=seed)
+        return measure(ScoreRanker(scorer), search, search, stop)["ndcg@20"]
+
+    def fit(
+        self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
+    ) -> Fitted:
+        """See `Baseline.fit`."""
+        check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
+        best = best_settings(
+            self.space,
+            lambda settings: self.objective(settings, search, stop, n_items, seed=seed),
+            trials=TRIALS,
+            seed=seed,
+            told=lambda done, total: progress(f"{self.name}: settings", done, total),
+        )
+        scorer = self.make(search.append(stop), n_items, best, seed=seed)
+        return Fitted(ScoreRanker(scorer), self.title, best)

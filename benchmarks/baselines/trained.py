@@ -1,0 +1,95 @@
+"""Baselines whose fits take minutes: their settings were searched for once, how long to train is for every data set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.baselines.baseline import Fitted, Progress, Settings, check_data
+from benchmarks.baselines.epochs import EpochStage
+from benchmarks.baselines.settings import load_settings
+from benchmarks.baselines.space import Space
+from model.history import Histories
+from training.loop import Epoch, State, run_stage
+
+__all__ = ["MakeStage", "Report", "Trained"]
+
+Report = Callable[[int, float], None]
+
+
+class MakeStage(Protocol):
+    """Begins a training with given settings."""
+
+    def __call__(
+        self, train: Histories, n_items: int, settings: Settings, *, held_out: Histories | None, seed: int
+    ) -> EpochStage:
+        """`held_out` are the same users' next items, to score by; None does without."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """See `Baseline`.
+
+    Attributes:
+        name: what it is chosen by, and its section in settings.toml.
+        title: its name, for people.
+        needs_order: whether it makes no sense without an order.
+        space: the settings' ranges.
+        make: begins a training.
+        epochs: passes over the data at most.
+        patience: epochs without a better NDCG@20 before stopping.
+    """
+
+    name: str
+    title: str
+    needs_order: bool
+    space: Space
+    make: MakeStage
+    epochs: int
+    patience: int
+
+    def objective(
+        self, settings: Settings, search: Histories, stop: Histories, n_items: int, seed: int, report: Report
+    ) -> float:
+        """The best NDCG@20 on `stop` of a training on `search` that is stopped early.
+
+        Args:
+            settings: values for the names in `space`.
+            search: the older part of what may be learned from.
+            stop: the newer part, rows as in `search`.
+            n_items: catalogue size m.
+            seed: of all randomness.
+            report: told every epoch's number and score; what it raises ends the training.
+        """
+        stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
+        state = self._run(stage, self.epochs, self.patience, lambda epoch: report(epoch.number, epoch.score))
+        best: float = state["best"]
+        return best
+
+    def fit(
+        self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
+    ) -> Fitted:
+        """See `Baseline.fit`; the epochs found are trained anew, on everything."""
+        check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
+
+        def told(name: str) -> Callable[[Epoch], None]:
+            return lambda epoch: progress(name, epoch.number, epoch.total)
+
+        settings = load_settings(self.name)
+        stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
+        found = self._run(stage, self.epochs, self.patience, told(f"{self.name}: search"))
+        epochs: int = found["best_epoch"]
+        stage = self.make(search.append(stop), n_items, settings, held_out=None, seed=seed)
+        self._run(stage, epochs, None, told(self.name))
+        return Fitted(stage.ranker(), self.title, {**settings, "epochs": epochs})
+
+    def _run(self, stage: EpochStage, epochs: int, patience: int | None, told: Callable[[Epoch], None]) -> State:
+        return run_stage(
+            stage,
+            name=self.name,
+            epochs=epochs,
+            patience=patience,
+            state=None,
+            on_epoch=told,
+            on_state=lambda state: None,
+        )

@@ -1,0 +1,70 @@
+"""The search for settings."""
+
+import math
+
+import optuna
+import pytest
+
+from benchmarks.baselines.space import Space, best_settings, suggest
+
+SPACE: Space = {
+    "share": ("float", (-1.0, 1.0)),
+    "rate": ("log", (1e-4, 1.0)),
+    "count": ("int", (2, 5)),
+    "size": ("choice", (8, 64)),
+}
+
+
+def search(seed: int) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """The best of a function whose optimum is known, and all that was tried."""
+    tried: list[dict[str, float]] = []
+
+    def objective(settings: dict[str, float]) -> float:
+        tried.append(dict(settings))
+        return -abs(math.log10(settings["rate"]) + 2) - settings["share"] ** 2 + (settings["size"] == 64)
+
+    best = best_settings(SPACE, objective, trials=40, seed=seed, told=lambda done, total: None)  # type: ignore[arg-type]
+    return dict(best), tried
+
+
+def test_the_best_of_what_was_tried_is_found_and_is_near_the_optimum() -> None:
+    best, tried = search(0)
+    assert len(tried) == 40
+    assert best in tried
+    assert best["size"] == 64
+    assert abs(best["share"]) < 0.5
+    assert 10**-2.5 < best["rate"] < 10**-1.5
+
+
+def test_values_lie_in_their_ranges_and_have_their_types() -> None:
+    _, tried = search(1)
+    for settings in tried:
+        assert list(settings) == list(SPACE)
+        assert -1 <= settings["share"] <= 1
+        assert 1e-4 <= settings["rate"] <= 1
+        assert settings["count"] in (2, 3, 4, 5)
+        assert isinstance(settings["count"], int)
+        assert settings["size"] in (8, 64)
+
+
+def test_the_same_seed_tries_the_same() -> None:
+    assert search(3) == search(3)
+    assert search(3) != search(4)
+
+
+def test_progress_counts_the_trials() -> None:
+    told: list[tuple[int, int]] = []
+    best_settings(SPACE, lambda _: 0.0, trials=3, seed=0, told=lambda *done: told.append(done))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_optuna_says_nothing_and_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    before = optuna.logging.get_verbosity()
+    search(0)
+    assert optuna.logging.get_verbosity() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_unknown_kind_names_the_known() -> None:
+    with pytest.raises(ValueError, match=r"rate: got the kind 'lg', expected float, log, int or choice"):
+        suggest(optuna.trial.FixedTrial({}), {"rate": ("lg", (0, 1))})  # type: ignore[arg-type, dict-item]
