@@ -12,6 +12,7 @@ from hdrm.demo import demo
 from hdrm.models import app as models_app
 from hdrm.serve import serve
 from hdrm.train import train
+from hdrm.tune import tune
 from model.errors import HdrmError, UnavailableError
 
 __all__ = ["app", "main"]
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(demo)
 app.command()(train)
+app.command()(tune)
 app.add_typer(models_app, name="models")
 app.command()(serve)
 app.add_typer(benchmark_app, name="benchmark")
@@ -52,7 +54,10 @@ def main() -> None:
 EXTRA_OF = {
     "fastapi": "serve",
     "fastapi_offline": "serve",
+    "filelock": "bench",
     "geoopt": "train",
+    "implicit": "bench",
+    "optuna": "bench",
     "orjson": "serve",
     "polars": "train",
     "prometheus_client": "serve",

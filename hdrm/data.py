@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.data.datasets import Dataset, Summary
     from training.data.importers import Imported
 
-__all__ = ["app"]
+__all__ = ["DataFolder", "RowOrder", "SplitFile", "SplitOrder", "app", "read_either"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,6 +53,15 @@ class RowOrder(StrEnum):
     CHRONOLOGICAL = "chronological"
 
 
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Folder of a data set, as `hdrm data fetch` or `import` writes it.")
+]
+SplitFile = Annotated[
+    Path | None, typer.Option("--split", help="Pre-split pairs (.npz) instead of --data; nothing is written.")
+]
+SplitOrder = Annotated[
+    RowOrder, typer.Option("--order", help="Whether the pairs of --split stand in time order within each user.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to; made if it is not there.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace another data set that --out holds.")]
 
@@ -185,6 +194,25 @@ def describe(
     out.print(histories(summary))
     if summary.terms:
         out.print(f"terms: {summary.terms}", markup=False, highlight=False)
+
+
+def read_either(data: Path | None, split: Path | None, order: RowOrder) -> Dataset:
+    """The data set that `--data` or `--split` (with `--order`) names.
+
+    Raises:
+        BadParameter: not exactly one of the two is given.
+        DataError: it cannot be read.
+    """
+    from training.data.datasets import read_dataset
+    from training.data.importers import ImportOptions, import_dataset
+
+    match data, split:
+        case Path(), None:
+            return read_dataset(data)
+        case None, Path():
+            return import_dataset(split, ImportOptions(format="npz", order=order.value)).dataset
+        case _:
+            raise typer.BadParameter("give one of the two", param_hint="--data or --split")
 
 
 def fraction(text: str, option: str) -> float:

@@ -22,7 +22,9 @@ def train(
         Path | None, typer.Option(help="Folder of a data set, as `hdrm data fetch` or `import` writes it.")
     ] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the model store; made if missing.")] = None,
-    preset: Annotated[str, typer.Option(help="Settings to start from.")] = "default",
+    preset: Annotated[
+        str, typer.Option(help="Settings to start from: the name of a preset, or a .toml file.")
+    ] = "default",
     seed: Annotated[
         int,
         typer.Option(min=0, max=2**32 - 1, help="Seed of all randomness: same seed, machine and threads, same model."),
@@ -94,7 +96,9 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
             note = " ".join(f"{name} {value:.4f}" for name, value in known.items() if not math.isnan(value))
             display.update(task, completed=done.number, note=note)
 
-        run = TrainingRun(dataset, config, preset=preset, seed=seed, models=models, observer=Observer(stage, epoch))
+        run = TrainingRun(
+            dataset, config, preset=Path(preset).stem, seed=seed, models=models, observer=Observer(stage, epoch)
+        )
         announce_resumption(interrupted=run.interrupted(), resume=resume)
         try:
             result = run.run(resume=resume)
@@ -140,6 +144,6 @@ def print_settings(preset: str, changes: list[str]) -> None:
             else:
                 table.add_row(f"{prefix}{name}", escape(str(value)), escape(field.description or ""))
 
-    table = Table("setting", "value", "meaning", title=f"preset {preset}")
+    table = Table("setting", "value", "meaning", title=escape(f"preset {preset}"))
     rows(load_config(preset, changes), "")
     out.print(table)

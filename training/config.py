@@ -5,6 +5,7 @@ import math
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -161,24 +162,43 @@ def preset_names() -> list[str]:
 def load_config(preset: str, changes: Iterable[str] = ()) -> TrainConfig:
     """A preset with changes of the form `section.key=value` (values as in TOML; bare words are strings).
 
+    Args:
+        preset: the name of one that comes with the project, or the path of a file that ends in `.toml`.
+        changes: settings that differ from the preset's; later ones win.
+
     Raises:
         ConfigError: no such preset, section or key, or a value out of range; the allowed are named.
     """
-    if preset not in preset_names():
-        raise ConfigError(f"preset: got {preset!r}, there are: {', '.join(preset_names())}")
-    text = resources.files("training").joinpath("presets", f"{preset}.toml").read_text("utf-8")
-    values = tomllib.loads(text)
+    values = _read_preset(preset)
     for change in changes:
         path, separator, raw = change.partition("=")
         if not separator:
             raise ConfigError(f"--set {change}: expected section.key=value, for example encoder.dim=32")
         path = path.strip()
-        _known(TrainConfig, path.split("."), path)
+        _known(TrainConfig, path.split("."), f"--set {path}")
         _put(values, path, _value(raw.strip()))
         values.get("unordered", {}).pop(path, None)  # what is asked for holds with and without an order
     config = _validated(values)
     config.resolved(ordered=False)
     return config
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    if preset in preset_names():
+        return tomllib.loads(resources.files("training").joinpath("presets", f"{preset}.toml").read_text("utf-8"))
+    if not preset.endswith(".toml"):
+        there_are = f"there are: {', '.join(preset_names())}; or give the path of a file that ends in .toml"
+        raise ConfigError(f"preset: got {preset!r}, {there_are}")
+    try:
+        values = tomllib.loads(Path(preset).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"preset {preset}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"preset {preset}: not a TOML file: {error}") from error
+    # so that what is put into the values meets sections where it expects them
+    for path in _validated(values, f"preset {preset}").unordered:
+        _known(TrainConfig, path.split("."), f"preset {preset}, unordered {path}")
+    return values
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:
@@ -188,27 +208,27 @@ def _put(values: dict[str, Any], path: str, value: Any) -> None:
     values[key] = value
 
 
-def _validated(values: dict[str, Any]) -> TrainConfig:
+def _validated(values: dict[str, Any], origin: str = "settings") -> TrainConfig:
     try:
         # by way of JSON, whose arrays strict validation takes for tuples
         return TrainConfig.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise ConfigError("settings: " + "; ".join(map(_problem, error.errors()))) from error
+        raise ConfigError(f"{origin}: " + "; ".join(map(_problem, error.errors()))) from error
 
 
 def _known(config: type[Frozen], path: list[str], shown: str) -> None:
     name, *rest = path
     field = config.model_fields.get(name)
     if field is None:
-        raise ConfigError(f"--set {shown}: no {name!r} here; there are: {', '.join(config.model_fields)}")
+        raise ConfigError(f"{shown}: no {name!r} here; there are: {', '.join(config.model_fields)}")
     match field.annotation:
         case type() as section if issubclass(section, Frozen):
             if not rest:
                 keys = ", ".join(section.model_fields)
-                raise ConfigError(f"--set {shown}: {name!r} is a section; its keys are: {keys}")
+                raise ConfigError(f"{shown}: {name!r} is a section; its keys are: {keys}")
             _known(section, rest, shown)
         case _ if rest:
-            raise ConfigError(f"--set {shown}: {name!r} has no keys of its own")
+            raise ConfigError(f"{shown}: {name!r} has no keys of its own")
 
 
 def _problem(error: "ErrorDetails") -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from model.history import Histories
 
-__all__ = ["LEAST_HISTORY", "Corpus", "hold_out"]
+__all__ = ["LEAST_HISTORY", "Corpus", "hold_out", "sample"]
 
 LEAST_HISTORY = 3  # interactions of a user that something is held out of
 
@@ -46,3 +46,13 @@ def hold_out(histories: Histories, share: float, *, ordered: bool, seed: int) ->
         ages = ages[np.argsort(shuffled)]
     held = ages < taken[owners]
     return histories.select(~held), histories.select(held)
+
+
+def sample(histories: Histories, n: int, seed: int) -> Histories:
+    """The rows of at most n users that have one, the other rows emptied."""
+    users = np.flatnonzero(histories.lengths)
+    if len(users) <= n:
+        return histories
+    chosen = np.zeros(len(histories), bool)
+    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
+    return histories.select(chosen[histories.owners()])

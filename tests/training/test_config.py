@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,39 @@ def test_a_wrong_change_is_refused_by_name(change: str, message: str) -> None:
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="got 'best', there are: default"):
         load_config("best")
+
+
+@pytest.mark.parametrize("preset", ["best", "best/of.all"])
+def test_the_refusal_of_a_preset_names_both_ways_to_give_one(preset: str) -> None:
+    with pytest.raises(ConfigError, match=r"there are: default.*; or give the path of a file that ends in \.toml"):
+        load_config(preset)
+
+
+def test_a_file_is_a_preset_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("steps = 2\n[encoder]\ndim = 16\n", encoding="utf-8")
+    config = load_config(str(path), ["encoder.layers=1"])
+    assert (config.steps, config.encoder.dim, config.encoder.layers) == (2, 16, 1)
+    assert config.diffusion_fit == TrainConfig().diffusion_fit
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"mine\.toml: cannot be read: No such file"),
+        (b"steps = \n", r"mine\.toml: not a TOML file: .*line 1"),
+        (b"\xff", r"mine\.toml: not a TOML file"),
+        (b"stepz = 1", r"mine\.toml: stepz: .*not permitted"),
+        (b"encoder = 3", r"mine\.toml: encoder: .*got 3"),
+        (b"[unordered]\n'steps.many' = 3", r"mine\.toml, unordered steps\.many: 'steps' has no keys"),
+    ],
+)
+def test_a_file_that_is_no_preset_is_refused_by_name(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(path), ["encoder.dim=16"])
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:

@@ -1,0 +1,79 @@
+"""What `hdrm tune` may vary, and between which bounds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from model.errors import ConfigError
+
+__all__ = ["TUNABLE", "Choice", "Kind", "Real", "Whole", "tunable"]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from `low` to `high`, both included; `log` spreads them evenly over decades."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Real:
+    """Numbers from `low` to `high`; `log` spreads them evenly over decades."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values, in no particular order."""
+
+    values: tuple[int | float | str, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
+
+
+Kind = Whole | Real | Choice
+
+TUNABLE: Final[Mapping[str, Kind]] = {
+    "encoder.dim": Choice((32, 64, 128)),
+    "encoder.layers": Whole(1, 4),
+    "encoder_fit.learning_rate": Real(0.005, 0.2, log=True),
+    "encoder_fit.tau": Real(0.25, 4.0, log=True),
+    "encoder_fit.norm_penalty": Real(0.005, 0.5, log=True),
+    "denoiser.hidden": Whole(128, 2048, log=True),
+    "denoiser.depth": Whole(1, 3),
+    "denoiser.dropout": Real(0.0, 0.6),
+    "diffusion_fit.learning_rate": Real(3e-4, 1e-2, log=True),
+    "diffusion_fit.items_learning_rate": Real(1e-4, 1e-2, log=True),
+    "diffusion_fit.weight_decay": Real(1e-3, 1.0, log=True),
+    "diffusion_fit.tau": Real(0.25, 4.0, log=True),
+    "diffusion_fit.horizon": Whole(3, 60, log=True),
+    "diffusion_fit.history_dropout": Real(0.0, 0.6),
+    "diffusion_fit.reconstruction": Real(0.005, 0.5, log=True),
+}
+
+
+def tunable(names: Iterable[str]) -> dict[str, Kind]:
+    """The named settings and their kinds, in the order of `TUNABLE`; without names, all.
+
+    Raises:
+        ConfigError: a name that is not in the space; those that are, are named.
+    """
+    wanted = set(names)
+    if unknown := wanted - TUNABLE.keys():
+        raise ConfigError(
+            f"--vary {min(unknown)}: not a setting that can be varied; there are: {', '.join(TUNABLE)}",
+            hint="set a value that stays the same in all trials with --set section.key=value",
+        )
+    return {name: kind for name, kind in TUNABLE.items() if not wanted or name in wanted}
