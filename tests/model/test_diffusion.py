@@ -49,6 +49,10 @@ def test_the_reverse_process_is_deterministic_and_independent_of_the_batch() -> 
         torch.testing.assert_close(model(conditions()[row : row + 1], 3)[0], whole[row], rtol=1e-5, atol=1e-6)
 
 
+def test_an_empty_batch_has_an_empty_answer() -> None:
+    assert diffusion()(conditions(0), 3).shape == (0, DIM)
+
+
 def test_one_reverse_step_is_the_network_s_prediction_at_the_last_time() -> None:
     """Known answer, by hand: z_T = sqrt(ab_T) base + sqrt(1 - ab_T) sgn(base) |mu|, then x0-prediction."""
     model = diffusion(radial=False)
