@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
-from model.history import Histories
 from model.store import ModelStore
+from training.analysis import analyse
 from training.baselines import HALF_LIVES, Popularity, tuned_ease
 from training.config import TrainConfig
-from training.corpus import Corpus
+from training.corpus import Corpus, sample
 from training.data.datasets import Dataset
-from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, measure
+from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
 from training.export import build_model, make_catalogue, publish
 from training.fit import Fit, fit
 from training.loop import Epoch, Stage, State, load_checkpoint, run_stage, save_checkpoint
+from training.metrics import summary
 from training.splits import Split, make_split
 
 __all__ = ["Observer", "Result", "TrainingRun"]
@@ -106,17 +108,21 @@ class TrainingRun:
         fitted = fit(
             Corpus(split.train, len(split.items), split.ordered),
             split.search,
-            _sample(split.stop, SCORED_USERS, self.seed),
+            sample(split.stop, SCORED_USERS, self.seed),
             self.config,
             seed=self.seed,
             device=device,
             run=partial(self._run_stage, states),
         )
         model = build_model(fitted, split)
-        metrics = self._compare(model, split)
+        ranked = self._rank(model, split)
+        *_, plain, ours = ranked
+        self.observer.stage("analysis", 0)
+        analysis = analyse(fitted, model, split, states, ranked, ours=ours, plain=plain, seed=self.seed)
+        metrics = [MetricsRow(model=name, values=summary(lists, split.test)) for name, lists in ranked.items()]
         about = self._about(split, fitted, model, metrics, device, time.monotonic() - started)
         catalogue = make_catalogue(split, self.dataset.items)
-        manifest = publish(self.store, model, catalogue, about)
+        manifest = publish(self.store, model, catalogue, about, analysis)
         self.checkpoint.unlink(missing_ok=True)
         return Result(manifest, self.store.path(manifest.version))
 
@@ -143,8 +149,8 @@ class TrainingRun:
         states[name] = done
         return done
 
-    def _compare(self, model: TrainedModel, split: Split) -> list[MetricsRow]:
-        """The model and its baselines on the test part."""
+    def _rank(self, model: TrainedModel, split: Split) -> dict[str, npt.NDArray[np.int32]]:
+        """The test users' lists by the baselines, by the model without its diffusion and, last, by the model."""
         n_items = len(split.items)
         counts = np.bincount(split.train.items, minlength=n_items)
         recommender = model.recommender(counts)
@@ -158,10 +164,7 @@ class TrainingRun:
         rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
         rankers[f"HDRM, {self.preset} ({self.config.steps} steps)"] = RecommenderRanker(recommender)
         self.observer.stage("evaluation", 0)
-        return [
-            MetricsRow(model=name, values=measure(ranker, split.train, split.masked, split.test))
-            for name, ranker in rankers.items()
-        ]
+        return {name: evaluate(ranker, split.train, split.masked, split.test) for name, ranker in rankers.items()}
 
     def _about(
         self,
@@ -202,13 +205,3 @@ class TrainingRun:
                 device=str(device),
             ),
         }
-
-
-def _sample(histories: Histories, n: int, seed: int) -> Histories:
-    """The rows of at most n users that have one, the other rows emptied."""
-    users = np.flatnonzero(histories.lengths)
-    if len(users) <= n:
-        return histories
-    chosen = np.zeros(len(histories), bool)
-    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
-    return histories.select(chosen[histories.owners()])
