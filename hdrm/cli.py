@@ -9,6 +9,7 @@ from hdrm.console import err
 from hdrm.data import app as data_app
 from hdrm.demo import demo
 from hdrm.models import app as models_app
+from hdrm.report import report as write_report
 from hdrm.serve import serve
 from hdrm.train import train
 from model.errors import HdrmError, UnavailableError
@@ -26,6 +27,7 @@ app.add_typer(data_app, name="data")
 app.command()(demo)
 app.command()(train)
 app.add_typer(models_app, name="models")
+app.command("report")(write_report)
 app.command()(serve)
 
 
@@ -51,11 +53,13 @@ EXTRA_OF = {
     "fastapi": "serve",
     "fastapi_offline": "serve",
     "geoopt": "train",
+    "matplotlib": "train",
     "orjson": "serve",
     "polars": "train",
     "prometheus_client": "serve",
     "pydantic_settings": "serve",
     "redis": "serve",
+    "scipy": "train",
     "uvicorn": "serve",
 }
 

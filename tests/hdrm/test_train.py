@@ -150,7 +150,15 @@ def test_resume_with_nothing_to_resume_starts(models: Path, data_dir: Path, tmp_
 
 
 def test_every_command_has_help_with_an_example() -> None:
-    for command in (["demo"], ["train"], ["serve"], ["data", "fetch"], ["data", "import"], ["models", "verify"]):
+    for command in (
+        ["demo"],
+        ["train"],
+        ["report"],
+        ["serve"],
+        ["data", "fetch"],
+        ["data", "import"],
+        ["models", "verify"],
+    ):
         done = hdrm(*command, "--help")
         assert done.returncode == 0
         assert "Example" in done.stdout, command
