@@ -10,6 +10,7 @@ from hdrm.console import err
 from hdrm.data import app as data_app
 from hdrm.demo import demo
 from hdrm.models import app as models_app
+from hdrm.report import report as write_report
 from hdrm.serve import serve
 from hdrm.train import train
 from hdrm.tune import tune
@@ -29,6 +30,7 @@ app.command()(demo)
 app.command()(train)
 app.command()(tune)
 app.add_typer(models_app, name="models")
+app.command("report")(write_report)
 app.command()(serve)
 app.add_typer(benchmark_app, name="benchmark")
 
@@ -58,11 +60,13 @@ EXTRA_OF = {
     "geoopt": "train",
     "implicit": "bench",
     "optuna": "bench",
+    "matplotlib": "train",
     "orjson": "serve",
     "polars": "train",
     "prometheus_client": "serve",
     "pydantic_settings": "serve",
     "redis": "serve",
+    "scipy": "train",
     "uvicorn": "serve",
 }
 

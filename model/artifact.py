@@ -8,6 +8,7 @@
     history.*.npy            users' histories as compressed sparse rows (model.history), memory-mapped
     metadata.json            titles, years and categories of the items
     probe.json               fixed histories and the answers they must give
+    analysis.json            what was measured in training, for people (model.analysis); older artifacts have none
 
 No file is a pickle. The manifest's bytes are canonical and carry their own checksum, so a change of any byte in
 any file is noticed and named. The version is a digest of everything but the circumstances of the run: training
@@ -28,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from model.analysis import ANALYSIS, Analysis
 from model.config import Frozen, ModelConfig
 from model.diffusion import UserDiffusion
 from model.errors import ArtifactError
@@ -197,7 +199,12 @@ class Artifact:
 
 
 def write_artifact(
-    directory: Path, model: TrainedModel, catalogue: Catalogue, probe: Probe, about: dict[str, Any]
+    directory: Path,
+    model: TrainedModel,
+    catalogue: Catalogue,
+    probe: Probe,
+    about: dict[str, Any],
+    analysis: Analysis | None = None,
 ) -> Manifest:
     """Write all files into an existing empty directory, the manifest last.
 
@@ -206,6 +213,7 @@ def write_artifact(
         model, catalogue, probe: the content.
         about: the fields of Manifest that are not derived here (preset, training, seed, data, protocol,
             metrics, diagnostics, run).
+        analysis: written beside it; nothing that serves reads it.
     """
     save_file(dict(model.diffusion.state_dict()), directory / "weights.safetensors")
     save_file(
@@ -214,7 +222,8 @@ def write_artifact(
     )
     for name, array in _arrays(catalogue).items():
         np.save(directory / name, array, allow_pickle=False)
-    for name, value in (("metadata.json", catalogue.metadata), ("probe.json", probe)):
+    documents = {"metadata.json": catalogue.metadata, "probe.json": probe}
+    for name, value in (documents | ({ANALYSIS: analysis} if analysis else {})).items():
         (directory / name).write_bytes(_canonical(value.model_dump(mode="json")))
     files = {path.name: file_info(path) for path in sorted(directory.iterdir())}
     manifest = Manifest(

@@ -39,8 +39,7 @@ class Denoiser(nn.Module):
 
         Shapes: z_t (b, d), condition (b, h, d), t (b,) in (0, 1] as a share of T -> (b, d).
         """
-        b, _ = z_t.shape
-        features = (z_t, condition.reshape(b, -1), time_embedding(t, self.time_dim))
+        features = (z_t, condition.flatten(1), time_embedding(t, self.time_dim))
         correction: Tensor = self.head(self.body(torch.cat(features, dim=-1)))
         return correction
 

@@ -95,7 +95,11 @@ class UserDiffusion(nn.Module):
         mixed = self.base(condition)
         if denoised:
             mixed = torch.lerp(mixed, torch.stack(denoised).mean(0), self.gate.to(mixed))
-        return cap_radius(mixed * self.log_scale.exp(), limit=self.config.encoder.max_radius)
+        return self.place(mixed)
+
+    def place(self, vectors: Tensor) -> Tensor:
+        """From the space of messages to the space that items are ranked in: (b, d) -> (b, d)."""
+        return cap_radius(vectors * self.log_scale.exp(), limit=self.config.encoder.max_radius)
 
     def forward(self, condition: Tensor, steps: int) -> Tensor:
         """From the condition to the user's tangent vector: (b, c, d) -> (b, d); steps 0..T."""

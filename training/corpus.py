@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from model.history import Histories
 
-__all__ = ["LEAST_HISTORY", "Corpus", "hold_out", "sample"]
+__all__ = ["LEAST_HISTORY", "Corpus", "hold_out", "sample", "some"]
 
 LEAST_HISTORY = 3  # interactions of a user that something is held out of
 
@@ -48,11 +49,13 @@ def hold_out(histories: Histories, share: float, *, ordered: bool, seed: int) ->
     return histories.select(~held), histories.select(held)
 
 
+def some(generator: np.random.Generator, pool: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    """At most n of the pool, drawn without replacement, ascending."""
+    return pool if len(pool) <= n else np.sort(generator.choice(pool, n, replace=False))
+
+
 def sample(histories: Histories, n: int, seed: int) -> Histories:
     """The rows of at most n users that have one, the other rows emptied."""
-    users = np.flatnonzero(histories.lengths)
-    if len(users) <= n:
-        return histories
     chosen = np.zeros(len(histories), bool)
-    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
+    chosen[some(np.random.default_rng([seed, 0]), np.flatnonzero(histories.lengths), n)] = True
     return histories.select(chosen[histories.owners()])

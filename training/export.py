@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from model.analysis import Analysis
 from model.artifact import Catalogue, ItemMetadata, Manifest, Probe, TrainedModel, write_artifact
 from model.history import Histories
 from model.recommender import Recommender
@@ -70,10 +71,12 @@ def make_probe(recommender: Recommender, histories: Histories) -> Probe:
     )
 
 
-def publish(store: ModelStore, model: TrainedModel, catalogue: Catalogue, about: dict[str, Any]) -> Manifest:
+def publish(
+    store: ModelStore, model: TrainedModel, catalogue: Catalogue, about: dict[str, Any], analysis: Analysis
+) -> Manifest:
     """Write and publish; `about` as in `model.artifact.write_artifact`."""
     with torch.inference_mode():
         probe = make_probe(model.recommender(catalogue.counts), catalogue.histories)
     with store.staging() as directory:
-        write_artifact(directory, model, catalogue, probe, about)
+        write_artifact(directory, model, catalogue, probe, about, analysis)
         return store.publish(directory)

@@ -7,19 +7,18 @@ what says most about the next items, so the model that is kept is trained anew w
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from model.diffusion import UserDiffusion
 from model.encoder import Encoding
 from model.history import Histories
 from training.config import TrainConfig
-from training.corpus import Corpus
+from training.corpus import Corpus, sample
 from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage
 from training.loop import Stage, State
 
-__all__ = ["Fit", "RunStage", "fit"]
+__all__ = ["SCORED_USERS", "Fit", "RunStage", "fit"]
 
 SEARCH = "search: "
 SCORED_USERS = 4096
@@ -65,7 +64,7 @@ def fit(
         run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
             returns its final state.
     """
-    stop = _sample(stop, SCORED_USERS, seed)
+    stop = sample(stop, SCORED_USERS, seed)
     part = Corpus(search, corpus.n_items, corpus.ordered)
     first, second = config.encoder_fit, config.diffusion_fit
 
@@ -84,13 +83,3 @@ def fit(
     diffusion = DiffusionStage(corpus, config, encoding, epochs=schedule, seed=seed, device=device, held_out=None)
     run(diffusion, diffusion.name, found[diffusion.name]["best_epoch"], None)
     return Fit(*diffusion.result(), encoding, found)
-
-
-def _sample(histories: Histories, n: int, seed: int) -> Histories:
-    """The rows of at most n users that have one, the other rows emptied."""
-    users = np.flatnonzero(histories.lengths)
-    if len(users) <= n:
-        return histories
-    chosen = np.zeros(len(histories), bool)
-    chosen[np.random.default_rng([seed, 0]).choice(users, n, replace=False)] = True
-    return histories.select(chosen[histories.owners()])

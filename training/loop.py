@@ -18,7 +18,7 @@ __all__ = ["Epoch", "Stage", "State", "load_checkpoint", "plain_tensors", "run_s
 State = dict[str, Any]
 
 # what the state of a finished stage consists of; an unfinished one has its weights and optimiser besides
-KEPT = ("epoch", "best", "best_epoch", "best_weights")
+KEPT = ("epoch", "best", "best_epoch", "best_weights", "curve")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def run_stage(
         on_state: given, after every epoch, a function that makes the state to continue from.
 
     Returns:
-        The final state.
+        The final state. Its `curve` holds the loss and the score of every epoch, from epoch 0 (which has no loss).
 
     Raises:
         HdrmError: the loss is no longer a finite number.
@@ -110,7 +110,7 @@ def run_stage(
                 f"or look at the values that `hdrm train --settings` lists for {stage.name}_fit",
             )
         score = stage.score()
-        current["epoch"] = number
+        current |= {"epoch": number, "curve": [*current["curve"], [loss, score]]}
         if patience is None or score > current["best"]:
             current |= {"best": score, "best_epoch": number, "best_weights": stage.weights()}
         on_epoch(Epoch(name, number, epochs, loss, score, current["best"]))
@@ -157,7 +157,14 @@ def _plain(value: Any) -> Any:
 
 
 def _initial(stage: Stage) -> State:
-    return {"epoch": 0, "best": stage.score(), "best_epoch": 0, "best_weights": stage.weights()}
+    score = stage.score()
+    return {
+        "epoch": 0,
+        "best": score,
+        "best_epoch": 0,
+        "best_weights": stage.weights(),
+        "curve": [[math.nan, score]],
+    }
 
 
 def _resumable(stage: Stage, current: State) -> State:

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
 from model.store import ModelStore
+from training.analysis import analyse
 from training.baselines import HALF_LIVES, Popularity, tuned_ease
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.data.datasets import Dataset
-from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, measure
+from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
 from training.export import build_model, make_catalogue, publish
 from training.fit import Fit, fit
 from training.loop import Epoch, Stage, State, load_checkpoint, run_stage, save_checkpoint
+from training.metrics import summary
 from training.splits import Split, make_split
 
 __all__ = ["Observer", "Result", "TrainingRun"]
@@ -112,10 +115,14 @@ class TrainingRun:
             run=partial(self._run_stage, states),
         )
         model = build_model(fitted, split.train)
-        metrics = self._compare(model, split)
+        ranked = self._rank(model, split)
+        *_, plain, ours = ranked
+        self.observer.stage("analysis", 0)
+        analysis = analyse(fitted, model, split, states, ranked, ours=ours, plain=plain, seed=self.seed)
+        metrics = [MetricsRow(model=name, values=summary(lists, split.test)) for name, lists in ranked.items()]
         about = self._about(split, fitted, model, metrics, device, time.monotonic() - started)
         catalogue = make_catalogue(split, self.dataset.items)
-        manifest = publish(self.store, model, catalogue, about)
+        manifest = publish(self.store, model, catalogue, about, analysis)
         self.checkpoint.unlink(missing_ok=True)
         return Result(manifest, self.store.path(manifest.version))
 
@@ -142,8 +149,8 @@ class TrainingRun:
         states[name] = done
         return done
 
-    def _compare(self, model: TrainedModel, split: Split) -> list[MetricsRow]:
-        """The model and its baselines on the test part."""
+    def _rank(self, model: TrainedModel, split: Split) -> dict[str, npt.NDArray[np.int32]]:
+        """The test users' lists by the baselines, by the model without its diffusion and, last, by the model."""
         n_items = len(split.items)
         counts = np.bincount(split.train.items, minlength=n_items)
         recommender = model.recommender(counts)
@@ -155,12 +162,9 @@ class TrainingRun:
                     ease = tuned_ease(split.search, split.stop, n_items, half_lives=half_lives)
                     rankers[ease.describe()] = ScoreRanker(ease)
         rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
-        rankers[f"HDRM, {self.preset} ({self.config.steps} steps)"] = RecommenderRanker(recommender)
+        rankers[f"HDRM, {self.preset} ({model.diffusion.config.steps} steps)"] = RecommenderRanker(recommender)
         self.observer.stage("evaluation", 0)
-        return [
-            MetricsRow(model=name, values=measure(ranker, split.train, split.masked, split.test))
-            for name, ranker in rankers.items()
-        ]
+        return {name: evaluate(ranker, split.train, split.masked, split.test) for name, ranker in rankers.items()}
 
     def _about(
         self,

@@ -31,10 +31,10 @@ from model.errors import HdrmError, UnavailableError
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus, sample
 from training.data.datasets import Dataset
+from training.fit import SCORED_USERS
 from training.loop import Epoch, Stage, State, run_stage
 from training.search import search
 from training.splits import make_split
-from training.trainer import SCORED_USERS
 from training.tunable import Choice, Kind, Real, Whole
 
 __all__ = ["Setting", "Tried", "Tuned", "Tuning", "TuningObserver"]

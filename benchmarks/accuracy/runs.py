@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +123,7 @@ def execute(run: Run, problem: Problem, states: Mapping[str, State], progress: P
 def here(run: Run, problem: Problem, states: Mapping[str, State], progress: Progress) -> Outcome:
     """The same in this process."""
     started = time.monotonic()
+    final: dict[str, State] = {}
     if run.model in BASELINES:
         fitted = BASELINES[run.model].fit(
             problem.search,
@@ -134,7 +134,7 @@ def here(run: Run, problem: Problem, states: Mapping[str, State], progress: Prog
             progress=progress,
         )
         rankers: dict[str, Ranker] = {"": fitted.ranker}
-        described, figures, final = fitted.describe(), {}, {}
+        described, figures = fitted.describe(), {}
     else:
         model, final = _fit(run, problem, dict(states), progress)
         rankers = _rankers(run, model, problem, seed=run.seed)

@@ -47,6 +47,11 @@ class Baseline(Protocol):
         """Whether it makes no sense where histories are in no order."""
         ...
 
+    @property
+    def random(self) -> bool:
+        """Whether a fit with the same settings depends on the seed."""
+        ...
+
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
     ) -> Fitted:

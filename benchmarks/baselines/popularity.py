@@ -16,6 +16,7 @@ class PopularityBaseline:
 
     name: str = "popularity"
     needs_order: bool = False
+    random: bool = False
 
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress

@@ -31,7 +31,7 @@ _ALL: tuple[Baseline, ...] = (
     Searched("item-knn-recency", "item-KNN + recency", True, ITEM_KNN_RECENCY_SPACE, make_item_knn),
     Searched("ease", "EASE", False, EASE_SPACE, make_ease),
     Searched("ease-recency", "EASE + recency", True, EASE_RECENCY_SPACE, make_ease),
-    Searched("ials", "iALS", False, IALS_SPACE, make_ials),
+    Searched("ials", "iALS", False, IALS_SPACE, make_ials, random=True),
     *TRAINED.values(),
 )
 

@@ -27,6 +27,7 @@ class Searched:
         needs_order: whether it makes no sense without an order.
         space: the settings' ranges.
         make: its fit with given settings.
+        random: whether that depends on the seed.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Searched:
     needs_order: bool
     space: Space
     make: Make
+    random: bool = False
 
     def objective(self, settings: Settings, search: Histories, stop: Histories, n_items: int, *, seed: int) -> float:
         """NDCG@20 on `stop` of a fit to `search`, which is history and mask as well."""

@@ -38,6 +38,7 @@ class Trained:
         make: begins a training.
         epochs: passes over the data at most.
         patience: epochs without a better NDCG@20 before stopping.
+        random: whether a fit depends on the seed, as every training from random weights does.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Trained:
     make: MakeStage
     epochs: int
     patience: int
+    random: bool = True
 
     def objective(
         self, settings: Settings, search: Histories, stop: Histories, n_items: int, seed: int, report: Report

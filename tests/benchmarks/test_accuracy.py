@@ -36,7 +36,8 @@ def pairs(dataset: Dataset, part: str) -> npt.NDArray[np.int32]:
 def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("split") / "pairs.npz"
     dataset = planted(presplit=True)
-    np.savez(path, **{part: pairs(dataset, part) for part in ("train", "valid", "test")})
+    train, valid, test = (pairs(dataset, part) for part in ("train", "valid", "test"))
+    np.savez(path, train=train, valid=valid, test=test)
     return path
 
 
@@ -203,7 +204,7 @@ def test_the_same_seed_gives_the_same_lists(problem: Problem) -> None:
 
 
 def test_a_run_that_fails_says_so(problem: Problem) -> None:
-    with pytest.raises(ConfigError, match="encoder.dim"):
+    with pytest.raises(ConfigError, match=r"encoder\.dim"):
         execute(Run("default", 0, changes=("encoder.dim=1",)), problem, {}, SILENT.phase)
     with pytest.raises(HdrmError, match="KeyError"):
         execute(Run("default", 0, changes=tuple(QUICK)), problem, {"search: encoder": {}}, SILENT.phase)

@@ -16,12 +16,12 @@ RUNNER = CliRunner()
 def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     rows = [(user, item) for user in range(30) for item in generator.permutation(25)[:12]]
-    parts = {
-        name: [pair for start in range(0, len(rows), 12) for pair in rows[start + low : start + high]]
-        for name, low, high in (("train", 0, 8), ("valid", 8, 10), ("test", 10, 12))
-    }
+    train, valid, test = (
+        np.array([pair for start in range(0, len(rows), 12) for pair in rows[start + low : start + high]], np.int64)
+        for low, high in ((0, 8), (8, 10), (10, 12))
+    )
     path = tmp_path_factory.mktemp("split") / "pairs.npz"
-    np.savez(path, **{name: np.array(value, np.int64) for name, value in parts.items()})
+    np.savez(path, train=train, valid=valid, test=test)
     return path
 
 

@@ -154,6 +154,7 @@ def test_every_command_has_help_with_an_example() -> None:
         ["demo"],
         ["train"],
         ["tune"],
+        ["report"],
         ["serve"],
         ["data", "fetch"],
         ["data", "import"],

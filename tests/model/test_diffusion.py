@@ -92,6 +92,11 @@ def test_users_stay_below_the_radius_cap(networks: str) -> None:
     assert (radius(model(condition, 3)) <= 4.0 + 1e-5).all()
 
 
+def test_an_empty_batch_has_an_empty_answer() -> None:
+    model = diffusion()
+    assert model(torch.zeros(0, 2, DIM), 3).shape == (0, DIM)
+
+
 @pytest.mark.parametrize("networks", ["item", "both"])
 def test_an_empty_history_has_a_finite_answer(networks: str) -> None:
     model = diffusion(networks=networks)

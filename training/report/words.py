@@ -1,0 +1,43 @@
+"""Numbers and findings in words."""
+
+from model.analysis import Gain
+
+__all__ = ["MINUS", "PERCENT", "amount", "change", "percent", "plural", "signed", "span"]
+
+MINUS, DASH, SPACE = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NO-BREAK SPACE}"
+PERCENT = SPACE + "%"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage, with a decimal below 10."""
+    digits = 1 if abs(share) < 0.1 else 0
+    return f"{share:.{digits}%}".replace("%", PERCENT)
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """With its sign, a real minus."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def amount(value: float) -> str:
+    """A quantity to three significant digits, thousands separated."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def change(gain: Gain) -> str:
+    """A difference, its interval, and whether it may be chance."""
+    if gain.margin is None:
+        return signed(gain.mean)
+    known = "" if abs(gain.mean) > gain.margin else ", which may be chance"
+    return f"{signed(gain.mean)}{SPACE}±{SPACE}{gain.margin:.4f}{known}"
+
+
+def plural(n: int, one: str, many: str) -> str:
+    """1 user, 2 users."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
+def span(low: float, high: float) -> str:
+    """A range of counts."""
+    first, last = amount(round(low)), amount(round(high))
+    return first if first == last else f"{first}{DASH}{last}"
