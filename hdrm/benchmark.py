@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markdown import Markdown
 
-from hdrm.console import err, out, progress
+from hdrm.benchmark_training import measure_training
+from hdrm.console import command_line, err, out, progress
 from hdrm.data import RowOrder
 from model.errors import ConfigError
 
@@ -24,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Measure: accuracy beside other models, training as data grows.",
 )
+
+app.command("training")(measure_training)
 
 
 @app.command()
@@ -115,8 +116,3 @@ def seeds_of(text: str) -> list[int]:
     if not numbers or len(set(numbers)) < len(numbers) or not all(0 <= number < 2**32 for number in numbers):
         raise ConfigError(f"--seeds {text}: expected different numbers from 0, with commas between, such as 0,1,2")
     return numbers
-
-
-def command_line() -> str:
-    """What was typed, but for where the program lies."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

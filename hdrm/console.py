@@ -1,5 +1,8 @@
 """The two consoles of the program: results on stdout, progress and messages on stderr."""
 
+import shlex
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,10 +16,15 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["err", "out", "progress"]
+__all__ = ["command_line", "err", "out", "progress"]
 
 out = Console()
 err = Console(stderr=True)
+
+
+def command_line() -> str:
+    """What was typed, as it could be typed again."""
+    return shlex.join(["hdrm", *sys.argv[1:]])
 
 
 class RateColumn(ProgressColumn):

@@ -1,8 +1,6 @@
 """`hdrm tune`."""
 
 import math
-import shlex
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from hdrm.console import err, out, progress
+from hdrm.console import command_line, err, out, progress
 from hdrm.data import DataFolder, RowOrder, SplitFile, SplitOrder, read_either
 from model.errors import ConfigError, HdrmError
 
@@ -103,7 +101,7 @@ def tune(
         err.print("next: the same command with --out PRESET.toml writes the best settings as a preset")
         return
     head = (
-        f"Found by: hdrm {shlex.join(sys.argv[1:])}\n"
+        f"Found by: {command_line()}\n"
         f"{counts(tuned)}; NDCG@20 on what was held out of the training data: {best.score:.4f} (trial {best.number})"
     )
     write_preset(preset_out, tuning, best.settings, head)

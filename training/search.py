@@ -1,20 +1,18 @@
 """The search pass: both stages with the newest part of every history held out, to see how good settings are."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from model.history import Histories
 from training.config import TrainConfig
-from training.corpus import Corpus
+from training.corpus import Corpus, sample
 from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage
-from training.loop import Stage, State
+from training.fit import SCORED_USERS, RunStage
+from training.loop import State
 
-__all__ = ["RunStage", "Searched", "search"]
-
-RunStage = Callable[[Stage, str, int, int | None], State]
+__all__ = ["Searched", "search"]
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,13 @@ def search(
 
     Args:
         part: what to learn from.
-        stop: the next items of its users.
+        stop: the next items of its users, of whom some thousand are scored.
         config: settings, resolved for this corpus.
         seed: of all randomness.
         device: where to compute.
         run: runs a stage under a name, for at most so many epochs and with so much patience, and returns its state.
     """
+    stop = sample(stop, SCORED_USERS, seed)
     first, second = config.encoder_fit, config.diffusion_fit
     encoder = EncoderStage(part, config, seed=seed, device=device, held_out=stop)
     epochs = first.budget.epochs(len(part), first.step_users(len(part)))

@@ -29,9 +29,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from model.errors import HdrmError, UnavailableError
 from training.config import TrainConfig, load_config
-from training.corpus import Corpus, sample
+from training.corpus import Corpus
 from training.data.datasets import Dataset
-from training.fit import SCORED_USERS
 from training.loop import Epoch, Stage, State, run_stage
 from training.search import search
 from training.splits import make_split
@@ -153,7 +152,7 @@ class Tuning:
         first = fits[0].budget.epochs(users, fits[0].step_users(users))
         second = fits[1].budget.epochs(users, fits[1].batch_users)
         self.second_starts, self.prunable = first + 1, first + 1 + second // 2
-        self.stop = sample(split.stop, SCORED_USERS, seed)
+        self.stop = split.stop
         data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]
         identity = json.dumps([data, config.model_dump(mode="json"), {n: repr(k) for n, k in space.items()}, seed])
         self.name = f"{dataset.info.name} {hashlib.sha256(identity.encode()).hexdigest()[:16]}"

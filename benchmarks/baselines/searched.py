@@ -42,17 +42,23 @@ class Searched:
         scorer = self.make(search, n_items, settings, seed=seed)
         return measure(ScoreRanker(scorer), search, search, stop)["ndcg@20"]
 
-    def fit(
+    def choose(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
-    ) -> Fitted:
-        """See `Baseline.fit`."""
+    ) -> Settings:
+        """The best settings by NDCG@20 on `stop`; see `Baseline.fit`."""
         check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
-        best = best_settings(
+        return best_settings(
             self.space,
             lambda settings: self.objective(settings, search, stop, n_items, seed=seed),
             trials=TRIALS,
             seed=seed,
             told=lambda done, total: progress(f"{self.name}: settings", done, total),
         )
+
+    def fit(
+        self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
+    ) -> Fitted:
+        """See `Baseline.fit`."""
+        best = self.choose(search, stop, n_items, ordered=ordered, seed=seed, progress=progress)
         scorer = self.make(search.append(stop), n_items, best, seed=seed)
         return Fitted(ScoreRanker(scorer), self.title, best)

@@ -1,0 +1,125 @@
+"""The benchmark's result as a document: what is written as JSON and read by everything that shows it."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from model.config import Frozen
+
+__all__ = ["Document", "Environment", "Growth", "Level", "Model", "Pace", "Point", "Size", "environment"]
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+class Environment(Frozen):
+    """What was measured with."""
+
+    command: str = Field(description="the command line")
+    date: str = Field(description="end of the benchmark, ISO 8601, UTC")
+    device: str = Field(description="where the training computed")
+    processor: str = Field(description="the CPU")
+    cores: int = Field(description="CPUs that the process may use")
+    threads: int = Field(description="threads that torch computes with")
+    software: dict[str, str] = Field(description="versions")
+
+
+class Size(Frozen):
+    """Training on so many synthetic interactions."""
+
+    interactions: int
+    users: int
+    items: int
+    prepare_seconds: float = Field(description="making both stages, the graph included")
+    encoder_seconds: float = Field(description="the fastest epoch of stage 1")
+    diffusion_seconds: float = Field(description="the fastest epoch of stage 2")
+    encoder_steps: int = Field(description="optimiser steps in an epoch of stage 1")
+    diffusion_steps: int = Field(description="optimiser steps in an epoch of stage 2")
+    memory_bytes: int = Field(description="peak resident memory beyond that of the process before it had data")
+    process_bytes: int = Field(description="peak resident memory of the whole process")
+
+
+class Growth(Frozen):
+    """Seconds and memory against interactions."""
+
+    preset: str
+    changes: list[str] = Field(description="settings that differ from the preset's")
+    seed: int
+    epochs: int = Field(description="epochs of each stage, the fastest of which counts")
+    sizes: list[Size] = Field(description="by rising number of interactions")
+    failures: dict[str, str] = Field(description="interactions to what happened, where there was no end")
+    exponents: dict[str, float] = Field(description="log-log slope of a column over all sizes; empty with one size")
+    last_exponents: dict[str, float] = Field(description="the same, between the two largest sizes")
+
+
+class Point(Frozen):
+    """Where the training is after an epoch."""
+
+    seconds: float = Field(description="of training since its start, measuring not included")
+    stage: str
+    epoch: int
+    ndcg: float = Field(description="the stage's own NDCG@20 on `stop`, which it is stopped by")
+    recall: float | None = Field(description="recall@20 on `stop`; None in stage 1, which gives no model to serve")
+
+
+class Model(Frozen):
+    """One model, fitted on `search` and measured on `stop`."""
+
+    model: str = Field(description="the model and its settings, for people")
+    fit_seconds: float = Field(description="one fit with these settings")
+    tuning_seconds: float | None = Field(description="looking for the settings; None where they are fixed")
+    recall: float = Field(description="recall@20")
+    ndcg: float = Field(description="NDCG@20")
+    matched_after: float | None = Field(description="seconds of training until HDRM recalls as much; None if never")
+
+
+class Level(Frozen):
+    """A recall@20 and when HDRM had it."""
+
+    recall: float
+    seconds: float | None = Field(description="None if never")
+
+
+class Pace(Frozen):
+    """Accuracy against seconds."""
+
+    data: str = Field(description="name of the data")
+    fingerprint: str = Field(description="digest of the data")
+    users: int
+    items: int
+    interactions: int = Field(description="learned from")
+    measured: int = Field(description="users whose next items are in `stop`")
+    ordered: bool
+    points: list[Point] = Field(description="HDRM's training, in time order")
+    models: list[Model]
+    levels: list[Level]
+
+
+class Document(Frozen):
+    """A benchmark of training."""
+
+    environment: Environment
+    growth: Growth | None
+    pace: Pace | None
+
+
+def environment(command: str, device: torch.device) -> Environment:
+    """This moment on this machine."""
+    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return Environment(
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        processor=names[0] if names else platform.processor() or platform.machine(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        software={"python": platform.python_version(), **{name: version(name) for name in ("hdrm", "torch", "numpy")}},
+    )
+
+
+def _cpuinfo() -> list[str]:
+    return CPUINFO.read_text("utf-8").splitlines() if CPUINFO.exists() else []

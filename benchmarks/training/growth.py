@@ -1,0 +1,177 @@
+"""Seconds an epoch and memory of training as the data grows, on synthetic interactions.
+
+Every size is measured in a process of its own, so that its memory is its own.
+"""
+
+import math
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.connection import Connection
+
+import numpy as np
+import torch
+
+from benchmarks.baselines.baseline import Progress
+from benchmarks.memory import peak_rss
+from benchmarks.synthetic import LEAST, synthesise
+from benchmarks.training.document import Growth, Size
+from model.errors import HdrmError
+from training.config import TrainConfig, load_config
+from training.corpus import Corpus
+from training.diffusion_fit import DiffusionStage
+from training.encoder_fit import EncoderStage
+from training.loop import Stage
+
+__all__ = ["COLUMNS", "exponent", "exponents", "measure_growth", "measure_size"]
+
+COLUMNS = ("users", "items", "prepare_seconds", "encoder_seconds", "diffusion_seconds", "memory_bytes")
+
+
+def measure_growth(
+    sizes: Iterable[int],
+    *,
+    preset: str,
+    changes: Sequence[str],
+    seed: int,
+    epochs: int,
+    on_size: Callable[[int], None],
+    on_phase: Progress,
+) -> Growth:
+    """Train for a few epochs at every size.
+
+    Args:
+        sizes: numbers of interactions.
+        preset, changes: settings, as for `load_config`.
+        seed: of data and training.
+        epochs: of each stage.
+        on_size: told the size that comes next.
+        on_phase: told a phase of it, how much of it is done and how much it is; 0 where that is unknown.
+
+    Raises:
+        ConfigError: the settings are wrong.
+    """
+    config = load_config(preset, changes).resolved(ordered=True)
+    measured: list[Size] = []
+    failures: dict[str, str] = {}
+    for interactions in sorted(set(sizes)):
+        on_size(interactions)
+        try:
+            measured.append(_in_process(interactions, config, seed, epochs, on_phase))
+        except HdrmError as error:
+            failures[str(interactions)] = error.message
+    return Growth(
+        preset=preset,
+        changes=list(changes),
+        seed=seed,
+        epochs=epochs,
+        sizes=measured,
+        failures=failures,
+        exponents=exponents(measured),
+        last_exponents=exponents(measured[-2:]),
+    )
+
+
+def measure_size(interactions: int, config: TrainConfig, seed: int, epochs: int, on_phase: Progress) -> Size:
+    """Train on so many interactions in this process, which has not done much before; see `measure_growth`."""
+    on_phase("warming up", 0, 0)  # what is imported and allocated at the first use does not grow
+    _train(synthesise(LEAST, seed=seed), config, seed, 1, lambda *_: None)
+    before = peak_rss()
+    on_phase("making data", 0, 0)
+    corpus = synthesise(interactions, seed=seed)
+    prepare, encoder, diffusion = _train(corpus, config, seed, epochs, on_phase)
+    peak, users = peak_rss(), len(corpus)
+    return Size(
+        interactions=interactions,
+        users=users,
+        items=corpus.n_items,
+        prepare_seconds=prepare,
+        encoder_seconds=encoder,
+        diffusion_seconds=diffusion,
+        encoder_steps=math.ceil(users / config.encoder_fit.step_users(users)),
+        diffusion_steps=math.ceil(users / config.diffusion_fit.batch_users),
+        memory_bytes=peak - before,
+        process_bytes=peak,
+    )
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """b of the least-squares fit log(value) = a + b log(size); needs two sizes, all numbers positive."""
+    slope, _ = np.polyfit(np.log(sizes), np.log(values), 1)
+    return float(slope)
+
+
+def exponents(sizes: Sequence[Size]) -> dict[str, float]:
+    """Of every column, by its name; none with fewer than two sizes."""
+    if len(sizes) < 2:
+        return {}
+    interactions = [size.interactions for size in sizes]
+    # at least one, where there was memory enough before there was data: a logarithm is taken
+    least = {"memory_bytes": 1.0}
+    return {c: exponent(interactions, [max(getattr(s, c), least.get(c, 0.0)) for s in sizes]) for c in COLUMNS}
+
+
+def _train(
+    corpus: Corpus, config: TrainConfig, seed: int, epochs: int, on_phase: Progress
+) -> tuple[float, float, float]:
+    """Seconds for making both stages, of the fastest epoch of stage 1 and of that of stage 2."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_phase("making stages", 0, 0)
+    started = time.perf_counter()
+    encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=None)
+    prepared = time.perf_counter() - started
+    encoder_seconds = _fastest_epoch(encoder, "encoder", epochs, on_phase)
+    encoding = encoder.encoding()
+    started = time.perf_counter()
+    diffusion = DiffusionStage(corpus, config, encoding, epochs=epochs, seed=seed, device=device, held_out=None)
+    prepared += time.perf_counter() - started
+    return prepared, encoder_seconds, _fastest_epoch(diffusion, "diffusion", epochs, on_phase)
+
+
+def _fastest_epoch(stage: Stage, name: str, epochs: int, on_phase: Progress) -> float:
+    seconds = []
+    for number in range(1, epochs + 1):
+        on_phase(name, number - 1, epochs)
+        started = time.perf_counter()
+        stage.epoch(number)  # it returns a number, so a GPU has finished
+        seconds.append(time.perf_counter() - started)
+    on_phase(name, epochs, epochs)
+    return min(seconds)
+
+
+def _in_process(interactions: int, config: TrainConfig, seed: int, epochs: int, on_phase: Progress) -> Size:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (sender, interactions, config, seed, epochs, torch.get_num_threads())
+    process = context.Process(target=_work, args=arguments)
+    process.start()
+    sender.close()
+    try:
+        while True:
+            match receiver.recv():
+                case Size() as size:
+                    return size
+                case HdrmError() as error:
+                    raise error
+                case phase:
+                    on_phase(*phase)
+    except EOFError:
+        process.join()
+        raise HdrmError(f"the process ended with status {process.exitcode}; -9 is usually a lack of memory") from None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _work(sender: Connection, interactions: int, config: TrainConfig, seed: int, epochs: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+
+    def on_phase(name: str, done: int, total: int) -> None:
+        sender.send((name, done, total))
+
+    try:
+        sender.send(measure_size(interactions, config, seed, epochs, on_phase))
+    except Exception as error:
+        sender.send(HdrmError("".join(traceback.format_exception_only(error)).strip()))

@@ -1,0 +1,188 @@
+"""`hdrm benchmark training`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from hdrm.console import command_line, err, out, progress
+from hdrm.data import RowOrder, SplitOrder, read_either
+from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from benchmarks.training.document import Document, Growth, Pace
+
+__all__ = ["measure_training", "numbers_of"]
+
+SMALLEST, LARGEST = 1e4, 1e9
+
+
+def measure_training(
+    interactions: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Sizes of synthetic data to train on, such as 1e5,1e6.")
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="A pre-split .npz, or a folder of `hdrm data`: time until a recall is reached there."),
+    ] = None,
+    order: SplitOrder = RowOrder.NONE,
+    levels: Annotated[
+        str | None, typer.Option(metavar="R,R,...", help="With --split: values of recall@20 to reach.")
+    ] = None,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="With --interactions: epochs of each stage, the fastest of which counts.")
+    ] = 3,
+    preset: Annotated[str, typer.Option(help="Settings: the name of a preset, or a .toml file.")] = "default",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting; may be given several times."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all randomness.")] = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="File to write the result to.")] = None,
+) -> None:
+    """Time of training: how it grows with the data, and how soon it is as good as other models.
+
+    With --interactions: a few epochs of both stages on synthetic data of each size, in a process of its own; seconds
+    an epoch, peak memory, and the exponents they grow by. With --split: a training with a clock beside it, recall@20 on
+    the newest part of the training data after every epoch, beside EASE and iALS, tuned and fitted in the same run.
+
+    Examples:
+
+        hdrm benchmark training --interactions 1e5,1e6,1e7 --json growth.json
+
+        hdrm benchmark training --split pairs.npz --order chronological --levels 0.1,0.2 --json pace.json
+    """
+    if interactions is None and split is None:
+        raise typer.BadParameter("give one of the two, or both", param_hint="--interactions or --split")
+    if json_out is not None and not json_out.resolve().parent.is_dir():
+        raise ConfigError(f"{json_out}: the folder {json_out.resolve().parent} is not there", hint="make it first")
+    sizes = [int(size) for size in numbers_of(interactions or "", "--interactions", SMALLEST, LARGEST)]
+    wanted = numbers_of(levels or "", "--levels", 0.0, 1.0)
+    import torch
+
+    from benchmarks.training.document import Document, environment
+    from benchmarks.training.growth import measure_growth
+    from benchmarks.training.pace import measure_pace
+
+    varied = changes or []
+    growth, pace = None, None
+    with progress() as display:
+        phase = _Phases(display)
+        if sizes:
+            growth = measure_growth(
+                sizes, preset=preset, changes=varied, seed=seed, epochs=epochs, on_size=phase.size, on_phase=phase
+            )
+        if split is not None:
+            folder, file = (split, None) if split.is_dir() else (None, split)
+            dataset = read_either(folder, file, order)
+            phase.title = escape(dataset.info.name)
+            pace = measure_pace(dataset, preset=preset, changes=varied, levels=wanted, seed=seed, on_phase=phase)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    document = Document(environment=environment(command_line(), device), growth=growth, pace=pace)
+    if json_out is not None:
+        json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+    show(document)
+    if json_out is not None:
+        err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def numbers_of(text: str, option: str, low: float, high: float) -> list[float]:
+    """`1e5,1e6`: different numbers between two bounds, rising; of no text none.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not text:
+        return []
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(low <= number <= high for number in numbers):
+        raise ConfigError(f"{option} {text}: expected numbers from {low:g} to {high:g}, with commas between")
+    return sorted(set(numbers))
+
+
+class _Phases:
+    """One line of a progress display for each phase."""
+
+    def __init__(self, display: "Progress") -> None:
+        self.display, self.title, self.current, self.task = display, "", "", display.add_task("", total=None, note="")
+
+    def size(self, interactions: int) -> None:
+        """What follows is on so many interactions."""
+        self.title, self.current = f"{interactions:,}", ""
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if name != self.current:
+            self.display.remove_task(self.task)
+            self.task = self.display.add_task(f"{self.title} {name}", total=total or None, note="", unit="ep")
+            self.current = name
+        self.display.update(self.task, completed=done)
+
+
+def show(document: "Document") -> None:
+    """Tables of what was measured."""
+    made = document.environment
+    if document.growth is not None:
+        out.print(growth_table(document.growth))
+        for size, reason in document.growth.failures.items():
+            err.print(f"[red]{int(size):,}:[/] {escape(reason)}", soft_wrap=True, highlight=False)
+    if document.pace is not None:
+        out.print(pace_table(document.pace))
+        if document.pace.levels:
+            out.print(levels_table(document.pace))
+    line = f"{made.device}; {made.processor}, {made.threads} threads of torch on {made.cores} cores"
+    out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def growth_table(growth: "Growth") -> Table:
+    table = Table(title=f"training on synthetic data, preset {escape(growth.preset)}", box=SIMPLE_HEAD)
+    heads = ("interactions", "users", "items", "prepare\ns", "stage 1\ns/epoch", "stage 2\ns/epoch", "memory\nMB")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for size in growth.sizes:
+        seconds = (size.prepare_seconds, size.encoder_seconds, size.diffusion_seconds)
+        counts = (f"{size.users:,}", f"{size.items:,}")
+        memory = f"{size.memory_bytes / 1e6:,.0f}"
+        table.add_row(f"{size.interactions:,}", *counts, *(f"{value:.3g}" for value in seconds), memory)
+    for label, exponents in (("exponent", growth.exponents), ("of the last two", growth.last_exponents)):
+        if exponents:
+            table.add_row(label, *(f"{value:.2f}" for value in exponents.values()))
+    return table
+
+
+def pace_table(pace: "Pace") -> Table:
+    title = (
+        f"{escape(pace.data)}: on the next items of {pace.measured:,} users, {pace.interactions:,} interactions learned"
+    )
+    table = Table(title=title, box=SIMPLE_HEAD)
+    table.add_column("model")
+    for head in ("fit\ns", "tuning\ns", "recall@20", "NDCG@20", "HDRM as good\nafter s"):
+        table.add_column(head, justify="right")
+    for model in pace.models:
+        table.add_row(
+            escape(model.model),
+            seconds(model.fit_seconds),
+            "" if model.tuning_seconds is None else seconds(model.tuning_seconds),
+            f"{model.recall:.4f}",
+            f"{model.ndcg:.4f}",
+            seconds(model.matched_after),
+        )
+    return table
+
+
+def levels_table(pace: "Pace") -> Table:
+    table = Table("recall@20", "HDRM after s", box=SIMPLE_HEAD)
+    for level in pace.levels:
+        table.add_row(f"{level.recall:g}", seconds(level.seconds))
+    return table
+
+
+def seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f}"
