@@ -19,7 +19,6 @@ from benchmarks.accuracy.runs import Outcome, Progress, Run, execute
 from benchmarks.baselines.registry import BASELINES
 from model.errors import ConfigError
 from training.config import preset_names
-from training.loop import State
 
 __all__ = ["Observer", "choose", "measure_all", "plan"]
 
@@ -82,7 +81,7 @@ def measure_all(problem: Problem, runs: Sequence[Run], observer: Observer, *, co
     """
     results, topology = [], []
     by_user: dict[tuple[str, str | None, int], dict[str, ByUser]] = {}
-    kept: dict[str, State] = {}
+    kept: dict[str, bytes] = {}
     for number, run in enumerate(runs, 1):
         observer.run(number, len(runs), run)
         outcome = execute(run, problem, {name: kept[name] for name in run.shared}, observer.phase)
