@@ -88,8 +88,8 @@ def disk(artifact: Artifact, *, seed: int = 0) -> Figure:
         shown=some(generator, np.arange(len(vectors)), DOTS),
     )
     finding = (
-        f"Half of the {len(vectors):,} items lie farther than {np.median(radii):.2f} from the centre; the one with most "
-        f"interactions, “{titles[order[0]]}”, is at {radii[order[0]]:.2f}."
+        f"Half of the {len(vectors):,} items lie farther than {np.median(radii):.2f} from the centre; the one with "
+        f"most interactions, “{titles[order[0]]}”, is at {radii[order[0]]:.2f}."
     )
     if kinds.names:
         finding = _together(vectors, metadata.categories, generator)
