@@ -74,6 +74,7 @@ def steps(analysis: Analysis, served: int) -> Figure:
     """Accuracy against reverse steps; `served` is the model's own number."""
     rows = analysis.steps
     best = max(rows, key=lambda row: row.ndcg)
+    users = sum(group.users for group in analysis.strata[0].groups)
     own = f" The model answers with {plural(served, 'step', 'steps')} unless told otherwise" + next(
         (f": {row.ndcg:.4f} ({change(row.ndcg_gain)})." for row in rows if row.steps == served), "."
     )
@@ -94,9 +95,9 @@ def steps(analysis: Analysis, served: int) -> Figure:
     return Figure(
         "Accuracy against reverse steps",
         finding + own,
-        f"Measured on {plural(analysis.judged, 'user', 'users')} with held-out items. The bars are 95{PERCENT} "
-        "intervals of the difference from 0 steps over the same users; where one reaches the dotted line, the "
-        "difference may be chance.",
+        f"Measured on {analysis.judged:,} of {plural(users, 'user', 'users')} with held-out items. The bars are "
+        f"95{PERCENT} intervals of the difference from 0 steps over the same users; where one reaches the dotted line, "
+        "the difference may be chance.",
         tuple(draw(f"steps-{n}", partial(paint, name=n), label=f"{n}@20 by reverse steps") for n in ("ndcg", "recall")),
         table=Table(
             ("reverse steps", "NDCG@20", "difference from 0 steps", "recall@20", "difference from 0 steps"),
