@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from model.analysis import Analysis, Curve, NoiseRow, Strata, Stratum, Topology
 from training.report.canvas import GRID, INK, MUTED, PAPER, SERIES, draw
 from training.report.figure import Figure, Mark, Table
-from training.report.words import MINUS, PERCENT, change, percent, plural, signed, span
+from training.report.words import MINUS, PERCENT, change, difference, percent, plural, signed, span
 
 __all__ = ["curves", "noise", "steps", "strata", "topology"]
 
@@ -105,9 +105,9 @@ def steps(analysis: Analysis, served: int) -> Figure:
                 (
                     str(row.steps),
                     f"{row.ndcg:.4f}",
-                    change(row.ndcg_gain),
+                    difference(row.ndcg_gain) if row.steps else "",
                     f"{row.recall:.4f}",
-                    change(row.recall_gain),
+                    difference(row.recall_gain) if row.steps else "",
                 )
                 for row in rows
             ),
@@ -132,7 +132,7 @@ def strata(analysis: Analysis) -> Figure:
             _users(by, group),
             f"{group.users:,}",
             *(f"{group.ndcg[name]:.4f}" for name in models),
-            *(change(group.gains[name]) for name in others),
+            *(difference(group.gains[name]) for name in others),
         )
         for by in analysis.strata
         for group in by.groups
