@@ -1,8 +1,10 @@
 """One run: a model is fitted and asked. Each runs in a process of its own, whose memory is then the run's."""
 
+import contextlib
 import io
 import multiprocessing
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -98,7 +100,8 @@ def execute(run: Run, problem: Problem, states: Mapping[str, bytes], progress: P
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, run, problem, dict(states), torch.get_num_threads()))
+    arguments = (sender, run, problem, dict(states), torch.get_num_threads())
+    process = context.Process(target=_work, args=arguments, daemon=True)
     process.start()
     sender.close()
     try:
@@ -166,17 +169,21 @@ def _bytes(state: State) -> bytes:
 
 
 def _work(sender: Connection, run: Run, problem: Problem, states: dict[str, bytes], threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
     torch.set_num_threads(threads)
 
     def progress(phase: str, done: int, total: int) -> None:
         sender.send(("progress", (phase, done, total)))
 
-    try:
-        sender.send(("outcome", here(run, problem, states, progress)))
-    except HdrmError as error:
-        sender.send(("failure", error))
-    except Exception:
-        sender.send(("failure", HdrmError(f"{run.title}: {traceback.format_exc()}")))
+    with contextlib.suppress(BrokenPipeError):  # nobody is there to be told
+        try:
+            sender.send(("outcome", here(run, problem, states, progress)))
+        except BrokenPipeError:
+            raise
+        except HdrmError as error:
+            sender.send(("failure", error))
+        except Exception:
+            sender.send(("failure", HdrmError(f"{run.title}: {traceback.format_exc()}")))
 
 
 def _fit(run: Run, problem: Problem, states: dict[str, State], progress: Progress) -> tuple[Fit, dict[str, State]]:

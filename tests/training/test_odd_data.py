@@ -11,7 +11,7 @@ from model.errors import DataError
 from model.history import Histories
 from tests.conftest import QUICK
 from training.config import load_config
-from training.data.datasets import make_dataset
+from training.data.datasets import Order, make_dataset
 from training.data.schema import TIMESTAMP
 from training.trainer import Observer, TrainingRun
 
@@ -33,9 +33,10 @@ def train(rows: list[Row], models: Path, *, preset: str, ordered: bool) -> Path:
     interactions = pl.DataFrame(rows, ["user_id", "item_id", "part"], orient="row").with_columns(
         timestamp=pl.lit(None, TIMESTAMP)
     )
-    schema = {"item_id": pl.String, "title": pl.String, "year": pl.Int32, "categories": pl.List(pl.String)}
-    items = pl.DataFrame([(item, None, None, None) for item in sorted({row[1] for row in rows})], schema, orient="row")
-    order = "row" if ordered else "none"
+    items = pl.DataFrame({"item_id": sorted({row[1] for row in rows})}).with_columns(
+        title=pl.lit(None, pl.String), year=pl.lit(None, pl.Int32), categories=pl.lit(None, pl.List(pl.String))
+    )
+    order: Order = "row" if ordered else "none"
     dataset = make_dataset(interactions, items, name="odd", source="tests", terms=None, order=order)
     silent = Observer(lambda _name, _epochs: None, lambda _epoch: None)
     config = load_config(preset, [*QUICK, *SHORT])
