@@ -51,6 +51,9 @@ def accuracy(
             "where `test` is the newest part.",
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted benchmark of the same data.")
+    ] = False,
     ablations: Annotated[
         bool, typer.Option("--ablations", help="Change one thing at a time in the default preset, first seed only.")
     ] = False,
@@ -60,7 +63,8 @@ def accuracy(
     Everything is learned from `train` alone: settings and epochs are chosen on the newest tenth of every training
     history (a random tenth, without an order), then all of `train` is learned from. `valid`, where there is one, is
     only masked. recall, NDCG, precision and MRR at 10 and 20, catalogue coverage, popularity, seconds and memory are
-    written, with bootstrap intervals of the differences.
+    written, with bootstrap intervals of the differences. Each run that is done is kept beside the JSON until all are,
+    so that `--resume` can go on after an interruption.
 
     Examples:
 
@@ -69,6 +73,7 @@ def accuracy(
         hdrm benchmark accuracy --split data/ml-100k --models default,ease,ials --seeds 0 --json accuracy.json
     """
     from benchmarks.accuracy.benchmark import Observer, choose, measure_all, plan
+    from benchmarks.accuracy.finished import Finished
     from benchmarks.accuracy.markdown import render
     from benchmarks.accuracy.problem import read_problem
 
@@ -79,6 +84,9 @@ def accuracy(
     problem = read_problem(split, order=order.value, live=live, seed=numbers[0])
     named = None if models is None else [name.strip() for name in models.split(",")]
     runs = plan(choose(named, ordered=problem.ordered), numbers, ablations=ablations)
+    finished = Finished(json_out.with_name(f"{json_out.name}.runs"), problem)
+    if not resume:
+        finished.clear()
     with progress() as display:
         whole = display.add_task("runs", total=len(runs), note="", unit="runs")
         task = display.add_task("", total=None, note="", unit="steps")
@@ -89,9 +97,10 @@ def accuracy(
         def phase(name: str, done: int, total: int) -> None:
             display.update(task, description=name, completed=done, total=total or None)
 
-        document = measure_all(problem, runs, Observer(begin, phase), command=command_line())
+        document = measure_all(problem, runs, Observer(begin, phase), finished=finished, command=command_line())
         display.update(whole, completed=len(runs), note="")
         display.remove_task(task)
+    finished.clear()
     json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
     page = render(document)
     if markdown_out is not None:

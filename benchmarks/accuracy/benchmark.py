@@ -13,13 +13,13 @@ import torch
 from benchmarks.accuracy.ablations import ABLATIONS
 from benchmarks.accuracy.bootstrap import paired_bootstrap
 from benchmarks.accuracy.document import Comparison, Data, Document, Environment, Result, Topology
+from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, Query
 from benchmarks.accuracy.runs import Outcome, Progress, Run, execute
 from benchmarks.baselines.registry import BASELINES
 from model.errors import ConfigError
 from training.config import preset_names
-from training.loop import State
 
 __all__ = ["Observer", "choose", "measure_all", "plan"]
 
@@ -74,18 +74,30 @@ def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool) -> lis
     return runs
 
 
-def measure_all(problem: Problem, runs: Sequence[Run], observer: Observer, *, command: str) -> Document:
+def measure_all(
+    problem: Problem, runs: Sequence[Run], observer: Observer, *, finished: Finished, command: str
+) -> Document:
     """Run everything and compare.
+
+    Args:
+        problem: the data.
+        runs: as `plan` makes them.
+        observer: who is told about progress.
+        finished: where outcomes are kept, and those there are taken from.
+        command: that led here, for the record.
 
     Raises:
         HdrmError: a run fails.
     """
     results, topology = [], []
     by_user: dict[tuple[str, str | None, int], dict[str, ByUser]] = {}
-    kept: dict[str, State] = {}
+    kept: dict[str, bytes] = {}
     for number, run in enumerate(runs, 1):
         observer.run(number, len(runs), run)
-        outcome = execute(run, problem, {name: kept[name] for name in run.shared}, observer.phase)
+        outcome = finished.load(run)
+        if outcome is None:
+            outcome = execute(run, problem, {name: kept[name] for name in run.shared}, observer.phase)
+            finished.keep(run, outcome)
         if run.model == ABLATED and run.ablation is None and not kept:
             kept = outcome.states
         for name in dict.fromkeys(name for name, _ in outcome.ranked):

@@ -1,7 +1,10 @@
 """One run: a model is fitted and asked. Each runs in a process of its own, whose memory is then the run's."""
 
+import contextlib
+import io
 import multiprocessing
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -70,7 +73,8 @@ class Outcome:
         fit_seconds, evaluation_seconds: wall-clock.
         peak_rss_bytes: of the process.
         figures: of HDRM: gate, epochs, topology.
-        states: of HDRM: the stages' final states, for runs that share them.
+        states: of HDRM: the stages' final states as `torch.save` writes them, for runs that share them. Tensors
+            themselves would not outlive the process that sends them.
     """
 
     described: str
@@ -79,10 +83,10 @@ class Outcome:
     evaluation_seconds: float
     peak_rss_bytes: int
     figures: dict[str, float] = field(default_factory=dict)
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, bytes] = field(default_factory=dict)
 
 
-def execute(run: Run, problem: Problem, states: Mapping[str, State], progress: Progress) -> Outcome:
+def execute(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Progress) -> Outcome:
     """In a fresh process.
 
     Args:
@@ -96,7 +100,8 @@ def execute(run: Run, problem: Problem, states: Mapping[str, State], progress: P
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, run, problem, dict(states), torch.get_num_threads()))
+    arguments = (sender, run, problem, dict(states), torch.get_num_threads())
+    process = context.Process(target=_work, args=arguments, daemon=True)
     process.start()
     sender.close()
     try:
@@ -120,7 +125,7 @@ def execute(run: Run, problem: Problem, states: Mapping[str, State], progress: P
         process.join()
 
 
-def here(run: Run, problem: Problem, states: Mapping[str, State], progress: Progress) -> Outcome:
+def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Progress) -> Outcome:
     """The same in this process."""
     started = time.monotonic()
     final: dict[str, State] = {}
@@ -136,7 +141,8 @@ def here(run: Run, problem: Problem, states: Mapping[str, State], progress: Prog
         rankers: dict[str, Ranker] = {"": fitted.ranker}
         described, figures = fitted.describe(), {}
     else:
-        model, final = _fit(run, problem, dict(states), progress)
+        known = {name: torch.load(io.BytesIO(state), weights_only=True) for name, state in states.items()}
+        model, final = _fit(run, problem, known, progress)
         rankers = _rankers(run, model, problem, seed=run.seed)
         described, figures = f"HDRM, {run.model}", _figures(model, final, problem)
     fitted_at = time.monotonic()
@@ -152,22 +158,32 @@ def here(run: Run, problem: Problem, states: Mapping[str, State], progress: Prog
         time.monotonic() - fitted_at,
         _peak_rss(),
         figures,
-        final,
+        {name: _bytes(state) for name, state in final.items()},
     )
 
 
-def _work(sender: Connection, run: Run, problem: Problem, states: dict[str, State], threads: int) -> None:
+def _bytes(state: State) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _work(sender: Connection, run: Run, problem: Problem, states: dict[str, bytes], threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
     torch.set_num_threads(threads)
 
     def progress(phase: str, done: int, total: int) -> None:
         sender.send(("progress", (phase, done, total)))
 
-    try:
-        sender.send(("outcome", here(run, problem, states, progress)))
-    except HdrmError as error:
-        sender.send(("failure", error))
-    except Exception:
-        sender.send(("failure", HdrmError(f"{run.title}: {traceback.format_exc()}")))
+    with contextlib.suppress(BrokenPipeError):  # nobody is there to be told
+        try:
+            sender.send(("outcome", here(run, problem, states, progress)))
+        except BrokenPipeError:
+            raise
+        except HdrmError as error:
+            sender.send(("failure", error))
+        except Exception:
+            sender.send(("failure", HdrmError(f"{run.title}: {traceback.format_exc()}")))
 
 
 def _fit(run: Run, problem: Problem, states: dict[str, State], progress: Progress) -> tuple[Fit, dict[str, State]]:

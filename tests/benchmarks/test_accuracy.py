@@ -11,6 +11,7 @@ from benchmarks.accuracy.ablations import ABLATIONS
 from benchmarks.accuracy.benchmark import Observer, choose, measure_all, plan
 from benchmarks.accuracy.bootstrap import paired_bootstrap
 from benchmarks.accuracy.document import Document
+from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.markdown import render
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, parse_live, read_problem
@@ -133,7 +134,7 @@ def problem(npz: Path) -> Problem:
 
 
 @pytest.fixture(scope="module")
-def document(problem: Problem) -> Document:
+def document(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Document:
     """Small models: two seeds, one ablation that is asked and one that is trained."""
     asked = tuple(a for a in ABLATIONS if not a.trained)
     noise = next(a for a in ABLATIONS if a.name == "isotropic noise")
@@ -144,7 +145,8 @@ def document(problem: Problem) -> Document:
         Run("popularity", 0),
         Run("default", 0, changes=(*quick, *noise.changes), shared=noise.shared, ablation=noise.name),
     ]
-    return measure_all(problem, runs, SILENT, command="hdrm benchmark accuracy")
+    finished = Finished(tmp_path_factory.mktemp("benchmark") / "runs", problem)
+    return measure_all(problem, runs, SILENT, finished=finished, command="hdrm benchmark accuracy")
 
 
 def test_every_run_is_measured_in_every_mode(document: Document) -> None:
@@ -203,11 +205,36 @@ def test_the_same_seed_gives_the_same_lists(problem: Problem) -> None:
     assert all(np.array_equal(first.ranked[key], second.ranked[key]) for key in first.ranked)
 
 
+def test_a_finished_run_is_not_run_again(problem: Problem, tmp_path: Path) -> None:
+    run, begun = Run("default", 0, changes=tuple(QUICK)), []
+
+    def phase(name: str, _done: int, _total: int) -> None:
+        begun.append(name)
+
+    observer = Observer(SILENT.run, phase)
+    finished = Finished(tmp_path / "runs", problem)
+    first = measure_all(problem, [run], observer, finished=finished, command="c")
+    assert begun
+    begun.clear()
+    again = measure_all(problem, [run], observer, finished=finished, command="c")
+    assert (again.results, again.topology) == (first.results, first.topology)
+    assert not begun
+    assert finished.load(Run("default", 1, changes=tuple(QUICK))) is None
+    kept = finished.load(run)
+    assert kept is not None
+    assert set(kept.states) == {"search: encoder", "search: diffusion", "encoder", "diffusion"}
+    (path,) = finished.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])  # as if the machine had stopped while it was written
+    assert finished.load(run) is None
+    finished.clear()
+    assert not finished.folder.exists()
+
+
 def test_a_run_that_fails_says_so(problem: Problem) -> None:
     with pytest.raises(ConfigError, match=r"encoder\.dim"):
         execute(Run("default", 0, changes=("encoder.dim=1",)), problem, {}, SILENT.phase)
-    with pytest.raises(HdrmError, match="KeyError"):
-        execute(Run("default", 0, changes=tuple(QUICK)), problem, {"search: encoder": {}}, SILENT.phase)
+    with pytest.raises(HdrmError, match="Error"):
+        execute(Run("default", 0, changes=tuple(QUICK)), problem, {"encoder": b"no state"}, SILENT.phase)
 
 
 def test_data_that_cannot_be_split_is_refused(tmp_path: Path) -> None:

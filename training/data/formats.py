@@ -254,6 +254,8 @@ def read_lines(path: Path, encodings: tuple[str, ...] = ("utf8",)) -> pl.DataFra
 def read_pairs(path: Path) -> dict[str, np.ndarray]:
     """The arrays `train`, `valid` and `test` of an `.npz`: integers >= 0 of shape (n, 2), user then item.
 
+    Without `valid`, that part is empty.
+
     Raises:
         DataError: the file is unreadable, or names the array that is missing or unfit.
     """
@@ -262,10 +264,13 @@ def read_pairs(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path.name} is not an .npz file, or not a whole one", hint="save it with numpy.savez")
     with readable(path), np.load(path, allow_pickle=False) as loaded:
         for part in PARTS:
-            if part not in loaded.files:
+            if part in loaded.files:
+                arrays[part] = loaded[part]
+            elif part == "valid":
+                arrays[part] = np.zeros((0, 2), np.int64)
+            else:
                 have = ", ".join(loaded.files) or "nothing"
                 raise DataError(f"{path.name} has no array {part!r}; it has: {have}")
-            arrays[part] = loaded[part]
     for part, array in arrays.items():
         if array.ndim != 2 or array.shape[1] != 2:
             raise DataError(f"{path.name}: array {part!r} has shape {array.shape}, expected (n, 2)")

@@ -76,24 +76,33 @@ def disk(artifact: Artifact, *, seed: int = 0) -> Figure:
     generator = np.random.default_rng(seed)
     catalogue, vectors = artifact.catalogue, artifact.recommender.index.vectors
     radii = _radii(vectors)
-    kinds = _kinds(catalogue.metadata.categories)
+    metadata, kinds = catalogue.metadata, _kinds(catalogue.metadata.categories)
+    order = np.argsort(-catalogue.counts, kind="stable")
+    titles = [short(t or i) for t, i in zip(metadata.titles, catalogue.items.ids(), strict=True)]
     picture = _Map(
         radii=radii,
         angles=_angles(vectors, radii),
-        shades=np.array([MUTED, *CATEGORIES])[kinds.index],
-        titles=[short(t or i) for t, i in zip(catalogue.metadata.titles, catalogue.items.ids(), strict=True)],
-        order=np.argsort(-catalogue.counts, kind="stable"),
+        shades=np.array([MUTED, *CATEGORIES] if kinds.names else SERIES)[kinds.index],
+        titles=titles,
+        order=order,
         shown=some(generator, np.arange(len(vectors)), DOTS),
     )
+    finding = (
+        f"Half of the {len(vectors):,} items lie farther than {np.median(radii):.2f} from the centre; the one with "
+        f"most interactions, “{titles[order[0]]}”, is at {radii[order[0]]:.2f}."
+    )
+    if kinds.names:
+        finding = _together(vectors, metadata.categories, generator)
     legend = [Mark(name, colour, None) for name, colour in zip(kinds.names, CATEGORIES, strict=False)]
     colours = f"Colour is the rarest of an item's categories among the {len(kinds.names)} most frequent. "
     return Figure(
         "The items on the Poincaré disk",
-        _together(vectors, catalogue.metadata.categories, generator),
+        finding,
         "Each dot is an item. Its distance from the centre shows its true radius r (the rings; hyperbolic distances "
         f"grow towards the rim, the outermost item is at {radii.max():.2f}); its direction is the one that a plane "
         f"shows best, so items far apart in {vectors.shape[1]} dimensions can be neighbours here. Popular items have "
-        f"their titles, as far as there is room. {colours if legend else ''}" + _drawn(len(vectors), "item", "items"),
+        f"their {'titles' if any(metadata.titles) else 'ids'}, as far as there is room. {colours if legend else ''}"
+        + _drawn(len(vectors), "item", "items"),
         (_map_panel("disk", picture, SIZE, LABELS),),
         (*legend, Mark("others", MUTED, None)) if legend else (),
         narrow=_map_panel("disk-narrow", picture, NARROW_SIZE, NARROW_LABELS),
@@ -214,8 +223,6 @@ def _together(
 ) -> str:
     """How often neighbours are of one category."""
     names = {name: column for column, name in enumerate(sorted({name for mine in categories for name in mine}))}
-    if not names or len(vectors) < 2:
-        return "Items that the same people like lie in the same direction; what many like lies near the centre."
     has = np.zeros((len(vectors), len(names)), np.float32)
     for row, mine in enumerate(categories):
         has[row, [names[name] for name in mine]] = 1
@@ -225,7 +232,7 @@ def _together(
     alike = (has[rows] @ has.T) > 0
     alike[np.arange(len(rows)), rows] = False
     near = np.take_along_axis(alike, found, axis=1).mean()
-    chance = alike.sum(1).mean() / (len(vectors) - 1)
+    chance = alike.sum(1).mean() / max(len(vectors) - 1, 1)
     return (
         f"An item shares a category with {percent(float(near))} of its {found.shape[1]} nearest items; with items "
         f"drawn at random it would be {percent(float(chance))}. The model has not seen the categories."

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from model.analysis import Analysis, Curve, NoiseRow, Strata, Stratum, Topology
 from training.report.canvas import GRID, INK, MUTED, PAPER, SERIES, draw
 from training.report.figure import Figure, Mark, Table
-from training.report.words import MINUS, PERCENT, change, percent, plural, signed, span
+from training.report.words import MINUS, PERCENT, change, difference, percent, plural, signed, span
 
 __all__ = ["curves", "noise", "steps", "strata", "topology"]
 
@@ -74,6 +74,7 @@ def steps(analysis: Analysis, served: int) -> Figure:
     """Accuracy against reverse steps; `served` is the model's own number."""
     rows = analysis.steps
     best = max(rows, key=lambda row: row.ndcg)
+    users = sum(group.users for group in analysis.strata[0].groups)
     own = f" The model answers with {plural(served, 'step', 'steps')} unless told otherwise" + next(
         (f": {row.ndcg:.4f} ({change(row.ndcg_gain)})." for row in rows if row.steps == served), "."
     )
@@ -94,9 +95,9 @@ def steps(analysis: Analysis, served: int) -> Figure:
     return Figure(
         "Accuracy against reverse steps",
         finding + own,
-        f"Measured on {plural(analysis.judged, 'user', 'users')} with held-out items. The bars are 95{PERCENT} "
-        "intervals of the difference from 0 steps over the same users; where one reaches the dotted line, the "
-        "difference may be chance.",
+        f"Measured on {analysis.judged:,} of {plural(users, 'user', 'users')} with held-out items. The bars are "
+        f"95{PERCENT} intervals of the difference from 0 steps over the same users; where one reaches the dotted line, "
+        "the difference may be chance.",
         tuple(draw(f"steps-{n}", partial(paint, name=n), label=f"{n}@20 by reverse steps") for n in ("ndcg", "recall")),
         table=Table(
             ("reverse steps", "NDCG@20", "difference from 0 steps", "recall@20", "difference from 0 steps"),
@@ -104,9 +105,9 @@ def steps(analysis: Analysis, served: int) -> Figure:
                 (
                     str(row.steps),
                     f"{row.ndcg:.4f}",
-                    change(row.ndcg_gain),
+                    difference(row.ndcg_gain) if row.steps else "",
                     f"{row.recall:.4f}",
-                    change(row.recall_gain),
+                    difference(row.recall_gain) if row.steps else "",
                 )
                 for row in rows
             ),
@@ -131,7 +132,7 @@ def strata(analysis: Analysis) -> Figure:
             _users(by, group),
             f"{group.users:,}",
             *(f"{group.ndcg[name]:.4f}" for name in models),
-            *(change(group.gains[name]) for name in others),
+            *(difference(group.gains[name]) for name in others),
         )
         for by in analysis.strata
         for group in by.groups

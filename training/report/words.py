@@ -2,7 +2,7 @@
 
 from model.analysis import Gain
 
-__all__ = ["MINUS", "PERCENT", "amount", "change", "percent", "plural", "signed", "span"]
+__all__ = ["MINUS", "PERCENT", "amount", "change", "difference", "percent", "plural", "signed", "span"]
 
 MINUS, DASH, SPACE = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NO-BREAK SPACE}"
 PERCENT = SPACE + "%"
@@ -24,12 +24,15 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def difference(gain: Gain) -> str:
+    """A difference and its interval."""
+    return signed(gain.mean) + ("" if gain.margin is None else f"{SPACE}±{SPACE}{gain.margin:.4f}")
+
+
 def change(gain: Gain) -> str:
     """A difference, its interval, and whether it may be chance."""
-    if gain.margin is None:
-        return signed(gain.mean)
-    known = "" if abs(gain.mean) > gain.margin else ", which may be chance"
-    return f"{signed(gain.mean)}{SPACE}±{SPACE}{gain.margin:.4f}{known}"
+    clear = gain.margin is None or abs(gain.mean) > gain.margin
+    return difference(gain) + ("" if clear else ", which may be chance")
 
 
 def plural(n: int, one: str, many: str) -> str:

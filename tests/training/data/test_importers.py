@@ -350,7 +350,7 @@ def test_npz_pairs_that_two_parts_share_are_duplicates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"valid": None}, "no array 'valid'; it has: train, test"),
+        ({"test": None}, "no array 'test'; it has: train, valid"),
         ({"train": np.zeros((3, 3), int)}, r"'train' has shape \(3, 3\)"),
         ({"test": np.zeros(4, int)}, r"'test' has shape \(4,\)"),
         ({"test": np.zeros((1, 2))}, "'test' has dtype float64"),
