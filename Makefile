@@ -9,7 +9,7 @@ PIP_ARGS ?=
 # A pre-split .npz with pairs in time order, `test` before `valid`: HDRM's own ML-1M split.
 SPLIT ?= data/ml-1m-diffrec-clean.npz
 
-.PHONY: help install demo test test-compose bench-accuracy check format ci clean
+.PHONY: help install demo test test-compose bench-accuracy bench-training check format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-accuracy: $(VENV)/.dev $(SPLIT) ## presets, baselines and ablations on SPL
 	  --json docs/accuracy.json --markdown docs/accuracy.md
 	$(BIN)/hdrm benchmark accuracy --split $(SPLIT) --order none --models default,ease,ials,popularity \
 	  --json docs/accuracy-unordered.json --markdown docs/accuracy-unordered.md
+
+bench-training: $(VENV)/.dev $(SPLIT) ## growth of training, and its seconds to a recall on SPLIT; writes docs/training.json
+	$(BIN)/hdrm benchmark training --interactions 1e5,1e6,1e7 --split $(SPLIT) --order chronological --json docs/training.json
 
 check: $(VENV)/.dev ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -42,7 +42,9 @@ def tune(
     ] = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Vary this setting only; may be given several times [default: all]."),
+        typer.Option(
+            metavar="NAME", help="Vary this setting only; may be given several times [default: all that suit]."
+        ),
     ] = None,
     trials: Annotated[
         int | None,
@@ -62,6 +64,9 @@ def tune(
     are cut short. Every trial is kept in --study: the same command goes on where it was interrupted, and with a larger
     --trials adds to what is there.
 
+    Without --vary, all settings that --space lists are varied, but for those that the preset's losses do not use and
+    those whose value in the preset lies outside the bounds: that is a decision, not a matter of tuning.
+
     Examples:
 
         hdrm tune --data data/ml-100k --study models/tuning.db --trials 50 --out tuned.toml
@@ -72,12 +77,14 @@ def tune(
 
         hdrm train --data data/ml-100k --models models --preset tuned.toml
     """
-    from training.tunable import tunable
+    from training.config import load_config
+    from training.tunable import TUNABLE, named, suited
 
-    varied = tunable(vary or [])
+    varied = named(vary or [])
     if space:
-        print_space(varied)
+        print_space(varied or dict(TUNABLE))
         return
+    config = load_config(preset, changes or [])
     if preset_out is not None and preset_out.suffix != ".toml":
         raise ConfigError(f"--out {preset_out}: expected a name that ends in .toml", hint="so that --preset takes it")
     if study is None:
@@ -89,7 +96,7 @@ def tune(
         study,
         preset=preset,
         changes=changes or [],
-        space=varied,
+        space=varied or suited(config.resolved(ordered=dataset.info.order != "none")),
         seed=seed,
         trials=limit,
         seconds=None if minutes is None else 60 * minutes,
@@ -184,7 +191,7 @@ def best_table(tuned: "Tuned") -> Table:
     return table
 
 
-def shown(value: "Setting") -> str:
+def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from model.errors import ConfigError
+from training.config import TrainConfig
 
-__all__ = ["TUNABLE", "Choice", "Kind", "Real", "Whole", "tunable"]
+__all__ = ["TUNABLE", "Choice", "Kind", "Real", "Whole", "named", "suited", "value_of"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ TUNABLE: Final[Mapping[str, Kind]] = {
     "encoder.layers": Whole(1, 4),
     "encoder_fit.learning_rate": Real(0.005, 0.2, log=True),
     "encoder_fit.tau": Real(0.25, 4.0, log=True),
+    "encoder_fit.margin": Real(0.02, 2.0, log=True),
+    "encoder_fit.negatives": Whole(1, 200, log=True),
     "encoder_fit.norm_penalty": Real(0.005, 0.5, log=True),
     "denoiser.hidden": Whole(128, 2048, log=True),
     "denoiser.depth": Whole(1, 3),
@@ -58,17 +61,21 @@ TUNABLE: Final[Mapping[str, Kind]] = {
     "diffusion_fit.items_learning_rate": Real(1e-4, 1e-2, log=True),
     "diffusion_fit.weight_decay": Real(1e-3, 1.0, log=True),
     "diffusion_fit.tau": Real(0.25, 4.0, log=True),
+    "diffusion_fit.margin": Real(0.02, 2.0, log=True),
+    "diffusion_fit.negatives": Whole(1, 200, log=True),
     "diffusion_fit.horizon": Whole(3, 60, log=True),
     "diffusion_fit.history_dropout": Real(0.0, 0.6),
     "diffusion_fit.reconstruction": Real(0.005, 0.5, log=True),
 }
 
+OF_LOSS: Final = {"softmax": ("tau",), "hinge": ("margin", "negatives")}
 
-def tunable(names: Iterable[str]) -> dict[str, Kind]:
-    """The named settings and their kinds, in the order of `TUNABLE`; without names, all.
+
+def named(names: Iterable[str]) -> dict[str, Kind]:
+    """These settings and their kinds, in the order of `TUNABLE`.
 
     Raises:
-        ConfigError: a name that is not in the space; those that are, are named.
+        ConfigError: a name that is not among them; those that are, are named.
     """
     wanted = set(names)
     if unknown := wanted - TUNABLE.keys():
@@ -76,4 +83,25 @@ def tunable(names: Iterable[str]) -> dict[str, Kind]:
             f"--vary {min(unknown)}: not a setting that can be varied; there are: {', '.join(TUNABLE)}",
             hint="set a value that stays the same in all trials with --set section.key=value",
         )
-    return {name: kind for name, kind in TUNABLE.items() if not wanted or name in wanted}
+    return {name: kind for name, kind in TUNABLE.items() if name in wanted}
+
+
+def suited(config: TrainConfig) -> dict[str, Kind]:
+    """The settings worth varying around given ones: those of the losses used, with a value within the bounds.
+
+    A value outside is a decision, such as not to learn the items in stage 2, and not a matter of tuning.
+    """
+
+    def used(name: str) -> bool:
+        section, key = name.split(".")
+        loss = getattr(getattr(config, section), "loss", None)
+        return not any(key in keys for other, keys in OF_LOSS.items() if other != loss)
+
+    return {name: kind for name, kind in TUNABLE.items() if used(name) and value_of(config, name) in kind}
+
+
+def value_of(config: TrainConfig, name: str) -> object:
+    """The value of a setting, given as `section.key`."""
+    section, key = name.split(".")
+    value: object = getattr(getattr(config, section), key)
+    return value

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -34,7 +34,7 @@ from training.data.datasets import Dataset
 from training.loop import Epoch, Stage, State, run_stage
 from training.search import search
 from training.splits import make_split
-from training.tunable import Choice, Kind, Real, Whole
+from training.tunable import Choice, Kind, Real, Whole, value_of
 
 __all__ = ["Setting", "Tried", "Tuned", "Tuning", "TuningObserver"]
 
@@ -98,7 +98,7 @@ class Tuned:
 
     trials: list[Tried]
     importance: dict[str, float]
-    preset: dict[str, Setting]
+    preset: dict[str, object]
 
     @property
     def finished(self) -> int:
@@ -145,7 +145,7 @@ class Tuning:
         split = make_split(dataset, config.split, seed=seed)
         self.ordered = split.ordered
         resolved = config.resolved(ordered=split.ordered)
-        self.values = _values(resolved.model_dump(mode="json"), space)
+        self.values = {name: value_of(resolved, name) for name in space}
         self.part = Corpus(split.search, len(split.items), resolved.order == "used")
         fits = resolved.encoder_fit, resolved.diffusion_fit
         users = len(self.part)
@@ -293,17 +293,6 @@ class Tuning:
         attributes = trial.user_attrs
         outcome = "diverged" if ERROR in attributes else OUTCOMES.get(trial.state, "failed")
         return Tried(trial.number, outcome, trial.value, settings, attributes.get(SECONDS, 0.0), attributes.get(ERROR))
-
-
-def _values(config: Mapping[str, Any], names: Mapping[str, Kind]) -> dict[str, Setting]:
-    """The named settings of a dumped config."""
-    values = {}
-    for name in names:
-        value: Any = config
-        for key in name.split("."):
-            value = value[key]
-        values[name] = value
-    return values
 
 
 def _suggested(trial: Trial, name: str, kind: Kind) -> Setting:

@@ -8,13 +8,13 @@ from filelock import FileLock
 
 from model.errors import ConfigError, HdrmError, UnavailableError
 from tests.conftest import planted
-from training.config import load_config
+from training.config import load_config, preset_names
 from training.corpus import Corpus
 from training.loop import Epoch, Stage, State, run_stage
 from training.preset import preset_text
 from training.search import search
 from training.splits import make_split
-from training.tunable import TUNABLE, Choice, Kind, Real, Whole, tunable
+from training.tunable import TUNABLE, Choice, Kind, Real, Whole, named, suited, value_of
 from training.tuning import Tuned, Tuning, TuningObserver
 
 TINY = [
@@ -198,10 +198,24 @@ def test_every_bound_of_the_space_is_a_setting_that_is_allowed() -> None:
 
 
 def test_the_space_can_be_narrowed_to_names_that_are_in_it() -> None:
-    assert tunable([]) == dict(TUNABLE)
-    assert list(tunable(["diffusion_fit.tau", "encoder.dim"])) == ["encoder.dim", "diffusion_fit.tau"]
+    assert named([]) == {}
+    assert list(named(["diffusion_fit.tau", "encoder.dim"])) == ["encoder.dim", "diffusion_fit.tau"]
     with pytest.raises(
         ConfigError, match=r"--vary encoder\.size: .*there are: encoder\.dim, encoder\.layers"
     ) as caught:
-        tunable(["encoder.dim", "encoder.size"])
+        named(["encoder.dim", "encoder.size"])
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("preset", preset_names())
+def test_what_suits_a_preset_is_used_by_it_and_starts_from_its_values(preset: str, ordered: bool) -> None:
+    config = load_config(preset).resolved(ordered=ordered)
+    space = suited(config)
+    assert {"encoder.dim", "encoder_fit.learning_rate"} <= space.keys()
+    assert all(value_of(config, name) in kind for name, kind in space.items())
+    for stage, fit in (("encoder_fit", config.encoder_fit), ("diffusion_fit", config.diffusion_fit)):
+        assert (f"{stage}.tau" in space) is (fit.loss == "softmax")
+        assert (f"{stage}.negatives" in space) is (fit.loss == "hinge")
+    frozen_items = config.diffusion_fit.items_learning_rate == 0
+    assert ("diffusion_fit.items_learning_rate" in space) is not frozen_items
