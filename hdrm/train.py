@@ -43,9 +43,9 @@ def train(
     """Train a model and publish it.
 
     Splits the data by time; searches for how long to train the hyperbolic encoder and then the diffusion (each until
-    the NDCG@20 on the newest part of the histories no longer rises); trains both on everything but the test part;
-    prints recall and NDCG beside popularity and EASE on that part, and publishes the artifact. Uses CUDA where there
-    is one.
+    recall@20 and NDCG@20 on the newest part of the histories no longer rise); trains both on everything but the test
+    part; prints recall and NDCG beside popularity and EASE on that part, and publishes the artifact. Uses CUDA where
+    there is one.
 
     Examples:
 
@@ -92,7 +92,7 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
             task = display.add_task(name, total=epochs or None, note="", unit="ep")
 
         def epoch(done: Epoch) -> None:
-            known = {"loss": done.loss, "NDCG@20": done.score, "best": done.best}
+            known = {"loss": done.loss, "score": done.score, "best": done.best}
             note = " ".join(f"{name} {value:.4f}" for name, value in known.items() if not math.isnan(value))
             display.update(task, completed=done.number, note=note)
 

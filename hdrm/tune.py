@@ -59,8 +59,9 @@ def tune(
 ) -> None:
     """Look for better settings: many short trainings, the next one's settings proposed from the scores so far.
 
-    A trial trains both stages on the older part of the training data and is scored by the NDCG@20 on the newer part;
-    what models are reported on, the test part, is not looked at. The first trial is the preset itself. Hopeless trials
+    A trial trains both stages on the older part of the training data and is scored by the mean of recall@20 and
+    NDCG@20 on the newer part; what models are reported on, the test part, is not looked at. The first trial is the
+    preset itself. Hopeless trials
     are cut short. Every trial is kept in --study: the same command goes on where it was interrupted, and with a larger
     --trials adds to what is there.
 
@@ -109,7 +110,7 @@ def tune(
         return
     head = (
         f"Found by: {command_line()}\n"
-        f"{counts(tuned)}; NDCG@20 on what was held out of the training data: {best.score:.4f} (trial {best.number})"
+        f"{counts(tuned)}; score on what was held out of the training data: {best.score:.4f} (trial {best.number})"
     )
     write_preset(preset_out, tuning, best.settings, head)
     err.print(f"next: hdrm train --preset {preset_out} ...", markup=False, highlight=False, soft_wrap=True)
@@ -138,7 +139,7 @@ def run_tuning(
         part = display.add_task("preparing", total=None, note="", unit="ep")
 
         def trial(done: int, best: float | None) -> None:
-            note = "" if best is None else f"best NDCG@20 {best:.4f}"
+            note = "" if best is None else f"best score {best:.4f}"
             if display.tasks[whole].completed:
                 display.update(whole, completed=done, note=note)
             else:  # trials of earlier runs say nothing about the speed of this one
@@ -150,7 +151,7 @@ def run_tuning(
 
         def epoch(done: Epoch) -> None:
             loss = "" if math.isnan(done.loss) else f"loss {done.loss:.4f} "
-            display.update(part, completed=done.number, note=f"{loss}NDCG@20 {done.score:.4f}")
+            display.update(part, completed=done.number, note=f"{loss}score {done.score:.4f}")
 
         tuning = Tuning(
             dataset,
@@ -168,7 +169,7 @@ def run_tuning(
             err.print("interrupted; the same command goes on")
             raise typer.Exit(130) from None
         display.remove_task(part)
-        best = f"best NDCG@20 {tuned.ranking[0].score:.4f}"
+        best = f"best score {tuned.ranking[0].score:.4f}"
         display.update(whole, completed=tuned.finished, total=tuned.finished, note=best)
     return tuning, tuned
 
@@ -176,7 +177,7 @@ def run_tuning(
 def best_table(tuned: "Tuned") -> Table:
     """Settings by trials, the best first."""
     best = tuned.ranking[:SHOWN]
-    title = "best trials, by NDCG@20 on what was held out of the training data"
+    title = "best trials, by the mean of recall@20 and NDCG@20 on what was held out of the training data"
     caption = "impact: a setting's share in what sets the best tenth of the trials apart" if tuned.importance else None
     table = Table(title=title, caption=caption, box=SIMPLE_HEAD)
     table.add_column("setting", no_wrap=True)

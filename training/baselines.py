@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.history import Histories
-from training.evaluate import ScoreRanker, measure
+from training.evaluate import ScoreRanker, held_out_score
 
 __all__ = ["HALF_LIVES", "Ease", "Popularity", "dense", "tuned_ease"]
 
@@ -71,13 +71,13 @@ class Ease:
 
 
 def tuned_ease(search: Histories, stop: Histories, n_items: int, *, half_lives: Sequence[float | None]) -> Ease:
-    """EASE on all data, with the settings that are best on `stop` (NDCG@20; history and mask: `search`)."""
+    """EASE on all data, with the settings that are best on `stop` by `held_out_score`."""
     scored = {}
     for regularisation in LAMBDAS:
         fitted = Ease.fit(search, n_items, regularisation=regularisation)
         for half_life in half_lives:
-            values = measure(ScoreRanker(replace(fitted, half_life=half_life)), search, search, stop)
-            scored[regularisation, half_life] = values["ndcg@20"]
+            ranker = ScoreRanker(replace(fitted, half_life=half_life))
+            scored[regularisation, half_life] = held_out_score(ranker, search, stop)
     best, half_life = max(scored, key=lambda settings: scored[settings])
     return replace(Ease.fit(search.append(stop), n_items, regularisation=best), half_life=half_life)
 

@@ -78,7 +78,7 @@ class EncoderFitConfig(RankingConfig):
     """Stage 1."""
 
     budget: Budget = Budget(updates=300, least_epochs=20)
-    patience: Epochs = Field(6, description="stop after this many epochs without a better NDCG@20 on what is held out")
+    patience: Epochs = Field(6, description="stop after this many epochs without a better score on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step, at least")
     most_steps: Annotated[int, Field(ge=1)] = Field(
         32, description="steps per epoch at most: each propagates over the whole graph, so more users take larger steps"
@@ -95,7 +95,7 @@ class DiffusionFitConfig(RankingConfig):
     """Stage 2."""
 
     budget: Budget = Budget(updates=300, least_epochs=30)
-    patience: Epochs = Field(15, description="stop after this many epochs without a better NDCG@20 on what is held out")
+    patience: Epochs = Field(15, description="stop after this many epochs without a better score on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step")
     learning_rate: Rate = Field(
         2e-3, description="step size of AdamW, falling along a cosine to almost nothing at the end of the budget"

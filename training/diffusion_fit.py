@@ -20,7 +20,7 @@ from model.noise import clamp_radius
 from model.space import space
 from training.config import TrainConfig
 from training.corpus import Corpus
-from training.evaluate import ScoreRanker, measure
+from training.evaluate import ScoreRanker, held_out_score
 from training.loop import State, plain_tensors
 from training.losses import RankingLoss
 from training.sampling import Cuts, draw_cuts
@@ -103,7 +103,7 @@ class DiffusionStage:
         if self.held_out is None:
             return math.nan
         ranker = ScoreRanker(_Denoised(self.model))
-        return measure(ranker, self.corpus.histories, self.corpus.histories, self.held_out)["ndcg@20"]
+        return held_out_score(ranker, self.corpus.histories, self.held_out)
 
     def result(self) -> tuple[UserDiffusion, Encoding]:
         """The diffusion, and the encoding with the items as they are now."""

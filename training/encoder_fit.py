@@ -19,7 +19,7 @@ from model.manifold import load_riemannian_adam, riemannian_adam
 from model.space import space
 from training.config import TrainConfig
 from training.corpus import Corpus
-from training.evaluate import ScoreRanker, measure
+from training.evaluate import ScoreRanker, held_out_score
 from training.loop import State, plain_tensors
 from training.losses import RankingLoss
 
@@ -75,7 +75,7 @@ class EncoderStage:
         if self.held_out is None:
             return math.nan
         ranker = ScoreRanker(_Means(self.encoding(), self.encoder.config))
-        return measure(ranker, self.corpus.histories, self.corpus.histories, self.held_out)["ndcg@20"]
+        return held_out_score(ranker, self.corpus.histories, self.held_out)
 
     def weights(self) -> State:
         return plain_tensors(self.encoder.state_dict())

@@ -4,7 +4,6 @@ How many epochs are good is found by holding the newest part of every history ou
 what says most about the next items, so the model that is kept is trained anew with it, for as many epochs.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,17 +12,15 @@ from model.diffusion import UserDiffusion
 from model.encoder import Encoding
 from model.history import Histories
 from training.config import TrainConfig
-from training.corpus import Corpus, sample
+from training.corpus import Corpus
 from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage
 from training.loop import Stage, State
+from training.search import RunStage, search
 
-__all__ = ["SCORED_USERS", "Fit", "RunStage", "fit"]
+__all__ = ["Fit", "fit"]
 
 SEARCH = "search: "
-SCORED_USERS = 4096
-
-RunStage = Callable[[Stage, str, int, int | None], State]
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Fit:
         diffusion: the users' side.
         encoding: users as stage 1 knows them, items as they are ranked.
         encoder: stage 1's encoding, before stage 2 moved the items.
-        search: the search's states by stage: `best_epoch`, and `best`, the NDCG@20 on what was held out.
+        search: the search's states by stage: `best_epoch`, and `best`, the score on what was held out.
     """
 
     diffusion: UserDiffusion
@@ -45,7 +42,7 @@ class Fit:
 
 def fit(
     corpus: Corpus,
-    search: Histories,
+    older: Histories,
     stop: Histories,
     config: TrainConfig,
     *,
@@ -57,29 +54,24 @@ def fit(
 
     Args:
         corpus: everything to learn from.
-        search, stop: the corpus's histories in two parts, `stop` the newer one.
+        older, stop: the corpus's histories in two parts.
         config: settings, resolved for this corpus.
         seed: of all randomness.
         device: where to compute.
         run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
             returns its final state.
     """
-    stop = sample(stop, SCORED_USERS, seed)
-    part = Corpus(search, corpus.n_items, corpus.ordered)
-    first, second = config.encoder_fit, config.diffusion_fit
 
-    encoder = EncoderStage(part, config, seed=seed, device=device, held_out=stop)
-    epochs = first.budget.epochs(len(corpus), first.step_users(len(corpus)))
-    found = {encoder.name: run(encoder, SEARCH + encoder.name, epochs, first.patience)}
-    schedule = second.budget.epochs(len(corpus), second.batch_users)
-    diffusion = DiffusionStage(
-        part, config, encoder.encoding(), epochs=schedule, seed=seed, device=device, held_out=stop
-    )
-    found[diffusion.name] = run(diffusion, SEARCH + diffusion.name, schedule, second.patience)
+    def searching(stage: Stage, name: str, epochs: int, patience: int | None) -> State:
+        return run(stage, SEARCH + name, epochs, patience)
 
+    part = Corpus(older, corpus.n_items, corpus.ordered)
+    found = search(part, stop, config, seed=seed, device=device, run=searching).states
     encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=None)
     run(encoder, encoder.name, found[encoder.name]["best_epoch"], None)
     encoding = encoder.encoding()
+    second = config.diffusion_fit
+    schedule = second.budget.epochs(len(corpus), second.batch_users)
     diffusion = DiffusionStage(corpus, config, encoding, epochs=schedule, seed=seed, device=device, held_out=None)
     run(diffusion, diffusion.name, found[diffusion.name]["best_epoch"], None)
     return Fit(*diffusion.result(), encoding, found)

@@ -30,7 +30,7 @@ class Epoch:
         number: epochs finished, 0 for the state before the first.
         total: epochs at most.
         loss: mean training loss, NaN for epoch 0.
-        score: NDCG@20 on what is held out, NaN where nothing is.
+        score: `training.evaluate.held_out_score`, NaN where nothing is.
         best: the best score so far.
     """
 
@@ -52,7 +52,7 @@ class Stage(Protocol):
         ...
 
     def score(self) -> float:
-        """NDCG@20 on what is held out, higher is better; NaN if nothing is."""
+        """`training.evaluate.held_out_score`, NaN if nothing is held out."""
         ...
 
     def weights(self) -> State:

@@ -1,5 +1,6 @@
 """The search pass: both stages with the newest part of every history held out, to see how good settings are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,17 +10,20 @@ from training.config import TrainConfig
 from training.corpus import Corpus, sample
 from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage
-from training.fit import SCORED_USERS, RunStage
-from training.loop import State
+from training.loop import Stage, State
 
-__all__ = ["Searched", "search"]
+__all__ = ["SCORED_USERS", "RunStage", "Searched", "search"]
+
+SCORED_USERS = 4096
+
+RunStage = Callable[[Stage, str, int, int | None], State]
 
 
 @dataclass(frozen=True)
 class Searched:
     """Both stages, each with its best weights, and their final states by name.
 
-    A state holds `best_epoch`, and `best`, the NDCG@20 on what was held out.
+    A state holds `best_epoch`, and `best`, the score on what was held out.
     """
 
     encoder: EncoderStage
@@ -28,7 +32,7 @@ class Searched:
 
     @property
     def score(self) -> float:
-        """The best NDCG@20 of the whole model on what was held out."""
+        """The best score of the whole model on what was held out."""
         return float(self.states[self.diffusion.name]["best"])
 
 

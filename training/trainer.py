@@ -195,7 +195,7 @@ class TrainingRun:
             "diagnostics": {
                 "gate": model.diffusion.gate.item(),
                 **{f"{name}_epochs": float(state["best_epoch"]) for name, state in fitted.search.items()},
-                **{f"{name}_search_ndcg@20": float(state["best"]) for name, state in fitted.search.items()},
+                **{f"{name}_search_score": float(state["best"]) for name, state in fitted.search.items()},
                 "max_radius": float(torch.linalg.vector_norm(model.vectors, dim=-1).max()),
             },
             "run": RunInfo(

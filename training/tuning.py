@@ -1,6 +1,6 @@
 """A study: many short trainings with different settings, to find good ones. Only what is trained on is looked at.
 
-A trial is the search pass of a training (`training.search`): both stages on `search`, scored by the NDCG@20 on
+A trial is the search pass of a training (`training.search`): both stages on `search`, scored on
 `stop`; the test part plays no role. Settings are proposed by a tree-structured Parzen estimator [1]. A trial is
 pruned in the second half of its stage 2 when its best score so far is below the median of the others at the same
 epoch. Stage 1 never is: what it is scored by, without the diffusion, says little about the end.
@@ -72,7 +72,7 @@ class Tried:
         number: its place in the study, from 0.
         outcome: `pruned` trials were stopped early, `diverged` ones by a loss that was no number (`error` says where),
             `failed` ones interrupted and done again.
-        score: NDCG@20 on what was held out: at the end, or the last before the trial was stopped; None without any.
+        score: on what was held out: at the end, or the last before the trial was stopped; None without any.
         settings: the values that were varied.
         seconds: how long it took.
         error: why it could not go on.

@@ -55,7 +55,7 @@ class Baseline(Protocol):
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
     ) -> Fitted:
-        """Choose settings, or epochs, by NDCG@20 on `stop`, then fit to everything.
+        """Choose settings, or epochs, by `training.evaluate.held_out_score` on `stop`, then fit to everything.
 
         Args:
             search: the older part of what may be learned from.

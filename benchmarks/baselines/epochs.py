@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.errors import HdrmError
 from model.history import Histories
-from training.evaluate import Ranker, measure
+from training.evaluate import Ranker, held_out_score
 from training.loop import State, plain_tensors
 
 __all__ = ["EpochStage"]
@@ -68,7 +68,7 @@ class EpochStage(ABC):
     def score(self) -> float:
         if self.held_out is None:
             return math.nan
-        return measure(self.ranker(), self.train, self.train, self.held_out)["ndcg@20"]
+        return held_out_score(self.ranker(), self.train, self.held_out)
 
     def weights(self) -> State:
         return plain_tensors(self.model.state_dict())

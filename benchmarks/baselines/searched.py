@@ -6,7 +6,7 @@ from typing import Protocol
 from benchmarks.baselines.baseline import Fitted, Progress, Settings, check_data
 from benchmarks.baselines.space import TRIALS, Space, best_settings
 from model.history import Histories
-from training.evaluate import Scorer, ScoreRanker, measure
+from training.evaluate import Scorer, ScoreRanker, held_out_score
 
 __all__ = ["Make", "Searched"]
 
@@ -38,14 +38,14 @@ class Searched:
     random: bool = False
 
     def objective(self, settings: Settings, search: Histories, stop: Histories, n_items: int, *, seed: int) -> float:
-        """NDCG@20 on `stop` of a fit to `search`, which is history and mask as well."""
+        """`held_out_score` on `stop` of a fit to `search`."""
         scorer = self.make(search, n_items, settings, seed=seed)
-        return measure(ScoreRanker(scorer), search, search, stop)["ndcg@20"]
+        return held_out_score(ScoreRanker(scorer), search, stop)
 
     def choose(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress
     ) -> Settings:
-        """The best settings by NDCG@20 on `stop`; see `Baseline.fit`."""
+        """The best settings by the score on `stop`; see `Baseline.fit`."""
         check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
         return best_settings(
             self.space,

@@ -37,7 +37,7 @@ class Trained:
         space: the settings' ranges.
         make: begins a training.
         epochs: passes over the data at most.
-        patience: epochs without a better NDCG@20 before stopping.
+        patience: epochs without a better score before stopping.
         random: whether a fit depends on the seed, as every training from random weights does.
     """
 
@@ -53,7 +53,7 @@ class Trained:
     def objective(
         self, settings: Settings, search: Histories, stop: Histories, n_items: int, seed: int, report: Report
     ) -> float:
-        """The best NDCG@20 on `stop` of a training on `search` that is stopped early.
+        """The best score on `stop` of a training on `search` that is stopped early.
 
         Args:
             settings: values for the names in `space`.

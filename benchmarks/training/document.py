@@ -62,7 +62,7 @@ class Point(Frozen):
     seconds: float = Field(description="of training since its start, measuring not included")
     stage: str
     epoch: int
-    ndcg: float = Field(description="the stage's own NDCG@20 on `stop`, which it is stopped by")
+    score: float = Field(description="what the stage is stopped by: the mean of recall@20 and NDCG@20 on `stop`")
     recall: float | None = Field(description="recall@20 on `stop`; None in stage 1, which gives no model to serve")
 
 

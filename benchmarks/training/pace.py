@@ -23,9 +23,8 @@ from training.corpus import Corpus, sample
 from training.data.datasets import Dataset
 from training.diffusion_fit import DiffusionStage
 from training.evaluate import ScoreRanker, measure
-from training.fit import SCORED_USERS
 from training.loop import Epoch, Stage, State, run_stage
-from training.search import search
+from training.search import SCORED_USERS, search
 from training.splits import make_split
 
 __all__ = ["measure_pace", "reached"]
@@ -107,7 +106,7 @@ class _Recorder:
                 self.on_phase(name, epoch.number, epochs)
                 recall = self._recall(stage) if isinstance(stage, DiffusionStage) else None
                 self.points.append(
-                    Point(seconds=seconds, stage=name, epoch=epoch.number, ndcg=epoch.score, recall=recall)
+                    Point(seconds=seconds, stage=name, epoch=epoch.number, score=epoch.score, recall=recall)
                 )
 
         return run_stage(

@@ -144,7 +144,7 @@ def test_axes_are_named(source: str) -> None:
         "time t of the forward process",
         "share of the 20 nearest items",
         "mean training loss",
-        "held-out NDCG@20 (0 to 1)",
+        "held-out score (0 to 1)",
     ):
         assert label in text
 

@@ -19,7 +19,7 @@ OFFSET = 0.09  # between the series of one group
 
 
 def curves(analysis: Analysis) -> Figure:
-    """Loss and held-out NDCG@20 by epoch."""
+    """Loss and held-out score by epoch."""
     stages = list(dict.fromkeys(_stage(curve) for curve in analysis.curves))
     panels, found = [], []
     for number, stage in enumerate(stages):
@@ -31,7 +31,8 @@ def curves(analysis: Analysis) -> Figure:
             found.append(f"{best:.4f} after epoch {curve.best_epoch} of the {stage}")
     return Figure(
         "Learning curves",
-        f"On what the search held out, NDCG@20 was best with {' and '.join(found)} (the dots).",
+        "On what the search held out, the score (the mean of recall@20 and NDCG@20) was best with "
+        f"{' and '.join(found)} (the dots).",
         "The search holds the newest part of every history out to find how long to train. The final run then learns "
         "from everything, for as many epochs, so there is nothing left to score it on. The losses of the two stages "
         "measure different things and do not compare.",
@@ -220,10 +221,10 @@ def _score_panel(key: str, stage: str, curve: Curve) -> str:
         epochs, scores = _points(curve.scores)
         axes.plot(epochs, scores, color=SERIES[0])
         _mark(axes, curve.best_epoch, curve.scores[curve.best_epoch])
-        axes.set(title=f"{stage.capitalize()}: NDCG@20", xlabel="epoch", ylabel="held-out NDCG@20 (0 to 1)")
+        axes.set(title=f"{stage.capitalize()}: score", xlabel="epoch", ylabel="held-out score (0 to 1)")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-    return draw(key, paint, label=f"held-out NDCG@20 of the {stage} by epoch")
+    return draw(key, paint, label=f"held-out score of the {stage} by epoch")
 
 
 def _mark(axes: Axes, epoch: int, value: float | None) -> None:

@@ -75,4 +75,4 @@ def test_training_separates_communities_and_depends_on_the_seed_alone() -> None:
     losses = [[each.epoch(number) for number in range(1, 16)] for each in trained]
     assert losses[0] == losses[1] != losses[2]
     assert losses[0][-1] < losses[0][0]
-    assert trained[0].score() > before + 0.1
+    assert trained[0].score() > before + 0.05
