@@ -86,21 +86,27 @@ def test_nothing_to_choose_by_or_to_learn_from_is_an_error_with_a_next_step(name
         assert caught.value.hint is not None
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", ORDERED)
 def test_without_an_order_those_that_need_one_refuse(name: str) -> None:
-    if name not in ORDERED:
-        assert fit(name, histories([0, 1]), histories([2]), 3, ordered=False).ranker is not None
-        return
     with pytest.raises(DataError, match=rf"{name} needs interactions in time order") as caught:
         fit(name, *communities(), 20, ordered=False)
     assert caught.value.hint is not None
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_fit_leaves_histories_as_they_were(name: str) -> None:
+    search, stop = communities()
+    fit(name, search, stop, 20)
+    assert [part.items.tolist() for part in (search, stop)] == [part.items.tolist() for part in communities()]
 
 
 @pytest.mark.parametrize("name", [name for name in CHOOSING if name not in TRAINED])
 def test_every_searched_baseline_tries_as_many_settings(name: str) -> None:
     told: list[tuple[str, int, int]] = []
     search, stop = histories([0, 1], [1, 2]), histories([2], [0])
-    BASELINES[name].fit(search, stop, 3, ordered=True, seed=0, progress=lambda *step: told.append(step))
+    BASELINES[name].fit(
+        search, stop, 3, ordered=BASELINES[name].needs_order, seed=0, progress=lambda *step: told.append(step)
+    )
     assert told == [(f"{name}: settings", done, TRIALS) for done in range(1, TRIALS + 1)]
 
 
