@@ -137,17 +137,28 @@ def show(document: "Document") -> None:
         out.print(pace_table(document.pace))
         if document.pace.levels:
             out.print(levels_table(document.pace))
-    line = f"{made.device}; {made.processor}, {made.threads} threads of torch on {made.cores} cores"
+    line = (
+        f"{made.device}; {made.processor}, {made.threads} threads of torch on {made.cores} cores, load {made.load:.1f}"
+    )
     out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def growth_table(growth: "Growth") -> Table:
     table = Table(title=f"training on synthetic data, preset {escape(growth.preset)}", box=SIMPLE_HEAD)
-    heads = ("interactions", "users", "items", "prepare\ns", "stage 1\ns/epoch", "stage 2\ns/epoch", "memory\nMB")
+    heads = (
+        "interactions",
+        "users",
+        "items",
+        "prepare\ns",
+        "stage 1\ns/epoch",
+        "stage 2\ns/epoch",
+        "both\nCPU s",
+        "memory\nMB",
+    )
     for head in heads:
         table.add_column(head, justify="right")
     for size in growth.sizes:
-        seconds = (size.prepare_seconds, size.encoder_seconds, size.diffusion_seconds)
+        seconds = (size.prepare_seconds, size.encoder_seconds, size.diffusion_seconds, size.cpu_seconds)
         counts = (f"{size.users:,}", f"{size.items:,}")
         memory = f"{size.memory_bytes / 1e6:,.0f}"
         table.add_row(f"{size.interactions:,}", *counts, *(f"{value:.3g}" for value in seconds), memory)

@@ -25,6 +25,9 @@ class Environment(Frozen):
     processor: str = Field(description="the CPU")
     cores: int = Field(description="CPUs that the process may use")
     threads: int = Field(description="threads that torch computes with")
+    load: float = Field(
+        description="load of the machine in the last minute; above the cores, other work was in the way"
+    )
     software: dict[str, str] = Field(description="versions")
 
 
@@ -37,6 +40,7 @@ class Size(Frozen):
     prepare_seconds: float = Field(description="making both stages, the graph included")
     encoder_seconds: float = Field(description="the fastest epoch of stage 1")
     diffusion_seconds: float = Field(description="the fastest epoch of stage 2")
+    cpu_seconds: float = Field(description="CPU time of the cheapest epoch of both stages, all threads together")
     encoder_steps: int = Field(description="optimiser steps in an epoch of stage 1")
     diffusion_steps: int = Field(description="optimiser steps in an epoch of stage 2")
     memory_bytes: int = Field(description="peak resident memory beyond that of the process before it had data")
@@ -117,6 +121,7 @@ def environment(command: str, device: torch.device) -> Environment:
         processor=names[0] if names else platform.processor() or platform.machine(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         threads=torch.get_num_threads(),
+        load=os.getloadavg()[0],
         software={"python": platform.python_version(), **{name: version(name) for name in ("hdrm", "torch", "numpy")}},
     )
 

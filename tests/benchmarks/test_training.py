@@ -33,6 +33,7 @@ def size(interactions: int, *, memory: int = 1_000) -> Size:
         prepare_seconds=1e-6 * interactions,
         encoder_seconds=1e-9 * interactions**1.5,
         diffusion_seconds=1e-12 * interactions**2,
+        cpu_seconds=1e-6 * interactions,
         encoder_steps=1,
         diffusion_steps=1,
         memory_bytes=memory,
@@ -129,7 +130,7 @@ def test_the_command_prints_tables_and_writes_the_document(data_dir: Path, tmp_p
     assert document.growth is not None
     (made,) = document.growth.sizes
     assert (made.interactions, made.users, made.items) == (10_000, 200, 251)
-    assert min(made.prepare_seconds, made.encoder_seconds, made.diffusion_seconds) > 0
+    assert min(made.prepare_seconds, made.encoder_seconds, made.diffusion_seconds, made.cpu_seconds) > 0
     assert made.process_bytes > made.memory_bytes >= 0
     assert document.growth.changes == TINY
     assert document.pace is not None
