@@ -80,13 +80,18 @@ def accuracy(
     for path in (json_out, markdown_out):
         if path is not None and not path.resolve().parent.is_dir():
             raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
+        if path is not None and path.is_dir():
+            raise ConfigError(f"{path} is a folder", hint="name a file in it")
     numbers = seeds_of(seeds)
     problem = read_problem(split, order=order.value, live=live, seed=numbers[0])
     named = None if models is None else [name.strip() for name in models.split(",")]
     runs = plan(choose(named, ordered=problem.ordered), numbers, ablations=ablations)
     finished = Finished(json_out.with_name(f"{json_out.name}.runs"), problem)
-    if not resume:
+    if finished.count() and not resume:
+        err.print(f"{finished.count()} finished runs of an interrupted benchmark are left out (--resume takes them)")
         finished.clear()
+    if problem.dropped is not None:
+        err.print(f"dropped: {problem.dropped}", markup=False, highlight=False, soft_wrap=True)
     with progress() as display:
         whole = display.add_task("runs", total=len(runs), note="", unit="runs")
         task = display.add_task("", total=None, note="", unit="steps")
@@ -97,14 +102,25 @@ def accuracy(
         def phase(name: str, done: int, total: int) -> None:
             display.update(task, description=name, completed=done, total=total or None)
 
-        document = measure_all(problem, runs, Observer(begin, phase), finished=finished, command=command_line())
+        try:
+            document = measure_all(problem, runs, Observer(begin, phase), finished=finished, command=command_line())
+        except KeyboardInterrupt:
+            display.stop()
+            err.print(f"interrupted; {finished.count()} finished runs are kept, the same command with --resume goes on")
+            raise typer.Exit(130) from None
         display.update(whole, completed=len(runs), note="")
         display.remove_task(task)
-    finished.clear()
-    json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
     page = render(document)
-    if markdown_out is not None:
-        markdown_out.write_text(page, "utf-8")
+    try:
+        json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+        if markdown_out is not None:
+            markdown_out.write_text(page, "utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"the result cannot be written ({error})",
+            hint="mend that; the same command with --resume runs nothing twice",
+        ) from error
+    finished.clear()
     if out.is_terminal:
         out.print(Markdown(page))
     else:

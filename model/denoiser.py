@@ -45,7 +45,7 @@ class Denoiser(nn.Module):
 
 
 def time_embedding(t: Tensor, dim: int) -> Tensor:
-    """Sinusoidal embedding of times in (0, 1], at wavelengths from 1 to 1/1000: (b,) -> (b, dim)."""
+    """Sinusoidal embedding of times in (0, 1], at angular frequencies from 1 to 1000: (b,) -> (b, dim)."""
     half = dim // 2
     frequencies = torch.exp(torch.arange(half, dtype=t.dtype) * (math.log(1000.0) / max(half - 1, 1)))
     angles = t.unsqueeze(-1) * frequencies.to(t.device)

@@ -1,8 +1,7 @@
 """Stage 2: learn to denoise a user's vector, given their past, into one that lies near their next items.
 
-Loss: rank the next items before all others that are not in the past (training.losses), plus the squared error of z_0,
-of stage 1's vectors, in standardised units. The items' vectors and messages start as stage 1 made them and are learned
-on.
+Loss: rank the next items before the others (training.losses, training.sampling), plus the squared error of z_0, of
+stage 1's vectors, in standardised units. The items' vectors and messages start as stage 1 made them and are learned on.
 Symbols: b users of a batch, m items, p targets of the diffusion, d coordinates.
 """
 
@@ -144,7 +143,7 @@ class DiffusionStage:
         users = diffusion.mix(condition, predictions)
         # a user weighs as the square root of the number of their items: between one vote each and one an item
         weights = torch.from_numpy(np.repeat(1 / np.sqrt(cuts.future.lengths), cuts.future.lengths)).to(users)
-        ranking = self.loss(users, self.model.items, cuts.future, cuts.past, weights / weights.sum(), generator)
+        ranking = self.loss(users, self.model.items, cuts.future, cuts.others, weights / weights.sum(), generator)
         return ranking + self.fit.reconstruction * torch.stack(errors).mean()
 
     def _clean(self, cuts: Cuts) -> list[Tensor]:

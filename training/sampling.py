@@ -18,11 +18,14 @@ class Cuts:
         past: everything before the cut; its items are not to be predicted.
         kept: the past with some items dropped, what the model gets to see.
         future: the items after the cut that are to be predicted.
+        others: a row's items that are neither right nor wrong: its past and, without an order, the rest of the row. In
+            time order what comes much later is wrong: it teaches what comes next.
     """
 
     past: Histories
     kept: Histories
     future: Histories
+    others: Histories
 
 
 def draw_cuts(
@@ -59,4 +62,5 @@ def draw_cuts(
     rate = generator.random(len(histories)) * dropout
     # the newest item of the past always stays, so that no past is emptied
     kept = past & ((generator.random(len(owners)) >= rate[owners]) | (places == cuts - 1))
-    return Cuts(histories.select(past), histories.select(kept), histories.select(future))
+    others = past if ordered else usable & ~future
+    return Cuts(*(histories.select(part) for part in (past, kept, future, others)))

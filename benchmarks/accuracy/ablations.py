@@ -31,9 +31,9 @@ class Ablation:
         return bool(self.changes)
 
 
-def _noise(name: str, change: str) -> Ablation:
+def _noise(name: str, *changes: str) -> Ablation:
     # how long to train is the default's as well, so that nothing but the change differs
-    return Ablation(name, (change,), shared=(*ENCODER, "search: diffusion"))
+    return Ablation(name, changes, shared=(*ENCODER, "search: diffusion"))
 
 
 ABLATIONS = (
@@ -43,7 +43,8 @@ ABLATIONS = (
     _noise("no noise in training", "noise.kind=none"),
     _noise("isotropic noise", "noise.kind=isotropic"),
     _noise("no radial restriction", "noise.radial=false"),
-    _noise("no angular restriction", "noise.angular=false"),
+    # directional noise is on the anchor's side by its signs, with the restriction or without
+    _noise("isotropic noise without angular restriction", "noise.kind=isotropic", "noise.angular=false"),
     Ablation("noised truth instead of estimate", ("diffusion_fit.noised=truth",), shared=ENCODER),
     Ablation("gate fixed at 0.05", ("diffusion.gate=0.05",), shared=ENCODER),
     Ablation("items not learned on in stage 2", ("diffusion_fit.items_learning_rate=0.0",), shared=ENCODER),

@@ -1,5 +1,6 @@
 """The benchmark: all runs, one after the other, and the document they make."""
 
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,14 +61,20 @@ def choose(models: Sequence[str] | None, *, ordered: bool) -> list[str]:
 
 
 def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool) -> list[Run]:
-    """All runs in order; ablations come after the default model whose stages they share, with the first seed."""
+    """All runs in order; ablations come after the default model whose stages they share, with the first seed.
+
+    Raises:
+        ConfigError: ablations of a model that is not run.
+    """
+    if ablations and ABLATED not in models:
+        raise ConfigError(f"--ablations: they are of {ABLATED}, which --models leaves out")
     runs = []
     for name in models:
         asked = tuple(a for a in ABLATIONS if not a.trained) if ablations and name == ABLATED else ()
         # a closed form has no luck to average over
         used = seeds if name not in BASELINES or BASELINES[name].random else seeds[:1]
         runs += [Run(name, seed, asked=asked) for seed in used]
-    if ablations and ABLATED in models:
+    if ablations:
         runs += [
             Run(ABLATED, seeds[0], changes=a.changes, shared=a.shared, ablation=a.name) for a in ABLATIONS if a.trained
         ]
@@ -110,7 +117,8 @@ def measure_all(
                     _result(run, ablation, outcome, query, outcome.ranked[name, query.mode], values, problem)
                 )
         if outcome.figures and run.ablation is None:
-            topology.append(Topology(model=run.model, seed=run.seed, figures=outcome.figures))
+            figures = {name: None if math.isnan(value) else value for name, value in outcome.figures.items()}
+            topology.append(Topology(model=run.model, seed=run.seed, figures=figures))
     return Document(
         data=Data(
             name=problem.name,
@@ -139,7 +147,7 @@ def _result(
 ) -> Result:
     metrics = {name: float(value.mean()) for name, value in values.items()}
     return Result(
-        model=run.model,
+        model=_name(run.model, ablation),
         preset=None if run.model in BASELINES else run.model,
         ablation=ablation,
         described=outcome.described if ablation is None else f"{outcome.described}: {ablation}",
@@ -147,7 +155,7 @@ def _result(
         mode=query.mode,
         metrics=metrics | catalogue_use(ranked, query.truth, problem.counts),
         fit_seconds=round(outcome.fit_seconds, 2),
-        evaluation_seconds=round(outcome.evaluation_seconds, 2),
+        evaluation_seconds=round(outcome.evaluation_seconds[(ablation if run.ablation is None else None) or ""], 2),
         peak_rss_bytes=outcome.peak_rss_bytes,
     )
 

@@ -31,7 +31,7 @@ class Environment(Frozen):
 class Result(Frozen):
     """One model asked in one mode."""
 
-    model: str = Field(description="preset or baseline")
+    model: str = Field(description="preset or baseline, an ablation as `preset: what differs`")
     preset: str | None = Field(description="the preset, None for a baseline")
     ablation: str | None = Field(description="what differs from the preset, None for the preset as it is")
     described: str = Field(description="the model and its settings, for people")
@@ -61,7 +61,7 @@ class Topology(Frozen):
 
     model: str
     seed: int
-    figures: dict[str, float]
+    figures: dict[str, float | None] = Field(description="None where the data are too few to say")
 
 
 class Document(Frozen):

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+import benchmarks
+import model
+import training
 from benchmarks.accuracy.problem import Problem
 from benchmarks.accuracy.runs import Outcome, Run
 
@@ -23,12 +26,12 @@ class Finished:
 
     Args:
         folder: made when the first outcome is kept.
-        problem: the data; outcomes of other data are not found.
+        problem: the data; outcomes of other data, or of other code, are not found.
     """
 
     def __init__(self, folder: Path, problem: Problem) -> None:
         self.folder = folder
-        self.about = [problem.fingerprint, problem.ordered, problem.protocol, [q.mode for q in problem.queries]]
+        self.about = [_digest_of(problem), _digest_of_code()]
 
     def load(self, run: Run) -> Outcome | None:
         """What came of the run, None if it is not done."""
@@ -37,7 +40,7 @@ class Finished:
                 known = json.loads(str(arrays["about"]))
                 ranked = {(name, mode): arrays[f"{name}:{mode}"] for name, mode in known["lists"]}
                 states = {name: arrays[STATE + name].tobytes() for name in known["states"]}
-        except (OSError, EOFError, zipfile.BadZipFile):  # not there, or cut short
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or cut short
             return None
         return Outcome(ranked=ranked, states=states, **{name: known[name] for name in SCALARS})
 
@@ -49,7 +52,14 @@ class Finished:
         known = {"lists": list(outcome.ranked), "states": list(outcome.states)}
         known |= {name: getattr(outcome, name) for name in SCALARS}
         about = np.array(json.dumps(known))
-        np.savez(self._path(run), allow_pickle=False, about=about, **arrays)
+        unfinished = self._path(run).with_suffix(".tmp")
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, about=about, **arrays)
+        unfinished.replace(self._path(run))
+
+    def count(self) -> int:
+        """Outcomes that are kept, of whatever data."""
+        return len(list(self.folder.glob("*.npz")))
 
     def clear(self) -> None:
         """Forget everything, when it is in the document or not wanted."""
@@ -58,3 +68,26 @@ class Finished:
     def _path(self, run: Run) -> Path:
         identity = json.dumps([self.about, asdict(run)], sort_keys=True)
         return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
+
+
+def _digest_of(problem: Problem) -> str:
+    digest = hashlib.sha256(json.dumps([problem.name, problem.n_items, problem.ordered]).encode())
+    parts = [problem.search, problem.stop]
+    for query in problem.queries:
+        digest.update(query.mode.encode())
+        parts += [query.history, query.masked, query.truth]
+    for part in parts:
+        digest.update(part.indptr.tobytes())
+        digest.update(np.ascontiguousarray(part.items).tobytes())
+    return digest.hexdigest()
+
+
+def _digest_of_code() -> str:
+    """Of everything that a result depends on: modules, presets, baselines' settings."""
+    digest = hashlib.sha256()
+    for package in (benchmarks, model, training):
+        root = Path(package.__path__[0])
+        for path in sorted(path for path in root.rglob("*") if path.suffix in {".py", ".toml"}):
+            digest.update(str(path.relative_to(root)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

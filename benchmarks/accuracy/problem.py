@@ -49,6 +49,7 @@ class Problem:
         ordered: whether rows are in time order.
         queries: one for each mode.
         protocol: for people.
+        dropped: what was left out when the data was read, for people; None if nothing was.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Problem:
     ordered: bool
     queries: tuple[Query, ...]
     protocol: str
+    dropped: str | None
 
     @property
     def train(self) -> Histories:
@@ -99,7 +101,14 @@ def read_problem(path: Path, *, order: Literal["none", "chronological"], live: s
         HdrmError: the data is unreadable or cannot be split, or `live` does not fit it.
     """
     parts = None if live is None else parse_live(live)
-    dataset = read_dataset(path) if path.is_dir() else import_dataset(path, ImportOptions(order=order)).dataset
+    dropped = None
+    if path.is_dir():
+        dataset = read_dataset(path)
+    else:
+        # a benchmark is taken as it is: pairs that stand twice count once
+        imported = import_dataset(path, ImportOptions(order=order, max_bad=1.0))
+        dataset = imported.dataset
+        dropped = imported.rows.describe() if imported.rows.bad_count else None
     split = make_split(dataset, SplitConfig(), seed=seed)
     queries = [Query("paper", split.train, split.masked, split.test)]
     if parts is not None:
@@ -113,6 +122,7 @@ def read_problem(path: Path, *, order: Literal["none", "chronological"], live: s
         ordered=split.ordered,
         queries=tuple(queries),
         protocol=split.protocol,
+        dropped=dropped,
     )
 
 

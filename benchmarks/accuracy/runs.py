@@ -6,9 +6,10 @@ import multiprocessing
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
@@ -29,12 +30,14 @@ from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
 from training.export import build_model
 from training.fit import Fit, fit
 from training.loop import Epoch, Stage, State, run_stage
-from training.topology import graph_neighbour_overlap, radius_degree_spearman
+from training.topology import graph_neighbour_overlap, radius_degree_spearman, transposed
 
 __all__ = ["Outcome", "Progress", "Run", "execute", "here"]
 
 Progress = Callable[[str, int, int], None]
 Int32 = npt.NDArray[np.int32]
+
+TOPOLOGY_USERS = 3000
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class Outcome:
     Attributes:
         described: the model and its settings, for people.
         ranked: ranked lists (n, 20) by the name of what was asked ("" the model itself, or an ablation's) and mode.
-        fit_seconds, evaluation_seconds: wall-clock.
+        fit_seconds: wall-clock, the model's own tuning included.
+        evaluation_seconds: wall-clock by the name of what was asked, all modes together.
         peak_rss_bytes: of the process.
         figures: of HDRM: gate, epochs, topology.
         states: of HDRM: the stages' final states as `torch.save` writes them, for runs that share them. Tensors
@@ -80,7 +84,7 @@ class Outcome:
     described: str
     ranked: dict[tuple[str, str], Int32]
     fit_seconds: float
-    evaluation_seconds: float
+    evaluation_seconds: dict[str, float]
     peak_rss_bytes: int
     figures: dict[str, float] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
@@ -102,7 +106,8 @@ def execute(run: Run, problem: Problem, states: Mapping[str, bytes], progress: P
     receiver, sender = context.Pipe(duplex=False)
     arguments = (sender, run, problem, dict(states), torch.get_num_threads())
     process = context.Process(target=_work, args=arguments, daemon=True)
-    process.start()
+    with _interrupts_ignored():  # by the new process, which is ended by this one
+        process.start()
     sender.close()
     try:
         while True:
@@ -127,8 +132,10 @@ def execute(run: Run, problem: Problem, states: Mapping[str, bytes], progress: P
 
 def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Progress) -> Outcome:
     """The same in this process."""
-    started = time.monotonic()
+    began = time.monotonic()
+    figures: dict[str, float] = {}
     final: dict[str, State] = {}
+    rankers: dict[str, Ranker]
     if run.model in BASELINES:
         fitted = BASELINES[run.model].fit(
             problem.search,
@@ -138,28 +145,37 @@ def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Prog
             seed=run.seed,
             progress=progress,
         )
-        rankers: dict[str, Ranker] = {"": fitted.ranker}
-        described, figures = fitted.describe(), {}
+        fit_seconds = time.monotonic() - began
+        rankers, described = {"": fitted.ranker}, fitted.describe()
     else:
         known = {name: torch.load(io.BytesIO(state), weights_only=True) for name, state in states.items()}
-        model, final = _fit(run, problem, known, progress)
-        rankers = _rankers(run, model, problem, seed=run.seed)
-        described, figures = f"HDRM, {run.model}", _figures(model, final, problem)
-    fitted_at = time.monotonic()
+        hdrm, final = _fit(run, problem, known, progress)
+        fit_seconds = time.monotonic() - began
+        model = build_model(hdrm, problem.train)
+        rankers, described = _rankers(run, model, problem), f"HDRM, {run.model}"
+        figures = _figures(hdrm, model, final, problem)
     ranked: dict[tuple[str, str], Int32] = {}
+    seconds = {}
     for name, ranker in rankers.items():
+        began = time.monotonic()
         for query in problem.queries:
             progress("evaluation", len(ranked), len(rankers) * len(problem.queries))
             ranked[name, query.mode] = evaluate(ranker, query.history, query.masked, query.truth)
-    return Outcome(
-        described,
-        ranked,
-        fitted_at - started,
-        time.monotonic() - fitted_at,
-        _peak_rss(),
-        figures,
-        {name: _bytes(state) for name, state in final.items()},
-    )
+        seconds[name] = time.monotonic() - began
+    kept = {name: _bytes(state) for name, state in final.items()}
+    return Outcome(described, ranked, fit_seconds, seconds, _peak_rss(), figures, kept)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # elsewhere handlers cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _bytes(state: State) -> bytes:
@@ -169,7 +185,6 @@ def _bytes(state: State) -> bytes:
 
 
 def _work(sender: Connection, run: Run, problem: Problem, states: dict[str, bytes], threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
     torch.set_num_threads(threads)
 
     def progress(phase: str, done: int, total: int) -> None:
@@ -219,13 +234,12 @@ def _fit(run: Run, problem: Problem, states: dict[str, State], progress: Progres
     return fitted, final
 
 
-def _rankers(run: Run, fitted: Fit, problem: Problem, *, seed: int) -> dict[str, Ranker]:
-    model = build_model(fitted, problem.train)
+def _rankers(run: Run, model: TrainedModel, problem: Problem) -> dict[str, Ranker]:
     recommender = model.recommender(problem.counts)
     rankers: dict[str, Ranker] = {"": RecommenderRanker(recommender)}
     for ablation in run.asked:
         rankers[ablation.name] = (
-            ScoreRanker(_Shuffled(model, seed))
+            ScoreRanker(_Shuffled(model, run.seed))
             if ablation.shuffled
             else RecommenderRanker(recommender, steps=ablation.steps)
         )
@@ -258,13 +272,21 @@ class _Shuffled:
         return scores
 
 
-def _figures(fitted: Fit, states: dict[str, State], problem: Problem) -> dict[str, float]:
-    """The gate, the epochs, and the graph's shape in the items' vectors before and after stage 2."""
+def _figures(fitted: Fit, model: TrainedModel, states: dict[str, State], problem: Problem) -> dict[str, float]:
+    """The gate, the epochs, and the graph's shape: in the items before and after stage 2, in users' answers without
+    and with diffusion."""
     figures = {"gate": fitted.diffusion.gate.item()}
     figures |= {f"{name} epochs": float(state["best_epoch"]) for name, state in states.items()}
-    for when, vectors in (("before", fitted.encoder.items), ("after", fitted.encoding.items)):
-        figures[f"radius-degree Spearman {when}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
-        figures[f"graph-neighbour overlap {when}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
+    for when, vectors in (("stage 1", fitted.encoder.items), ("stage 2", fitted.encoding.items)):
+        figures[f"items' radius-degree Spearman, {when}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
+        figures[f"items' graph-neighbour overlap, {when}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
+    users = np.flatnonzero(problem.train.lengths)
+    users = users[np.linspace(0, len(users) - 1, min(len(users), TOPOLOGY_USERS)).astype(np.int64)]
+    histories = problem.train.take(users)
+    graph, recommender = transposed(histories, problem.n_items), model.recommender(problem.counts)
+    for steps in (0, model.diffusion.config.steps):
+        vectors = torch.from_numpy(recommender.user_vectors(histories, steps))
+        figures[f"users' graph-neighbour overlap, {steps} steps"] = graph_neighbour_overlap(vectors, graph)
     return figures
 
 

@@ -125,7 +125,8 @@ def test_closed_forms_run_once_and_ablations_after_the_model_they_change() -> No
     assert named[:4] == [("default", 3, None), ("default", 4, None), ("ease", 3, None), ("ials", 3, None)]
     assert [name for _, _, name in named[5:]] == [a.name for a in ABLATIONS if a.trained]
     assert {seed for _, seed, _ in named[5:]} == {3}
-    assert plan(["ease"], [0], ablations=True) == [Run("ease", 0)]
+    with pytest.raises(ConfigError, match="--ablations: they are of default"):
+        plan(["ease"], [0], ablations=True)
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +154,8 @@ def test_every_run_is_measured_in_every_mode(document: Document) -> None:
     asked = [(r.model, r.ablation, r.seed) for r in document.results if r.mode == "live"]
     shuffled = "denoised vectors shuffled across users"
     assert ("default", None, 1) in asked
-    assert ("default", shuffled, 0) in asked
-    assert ("default", "isotropic noise", 0) in asked
+    assert (f"default: {shuffled}", shuffled, 0) in asked
+    assert ("default: isotropic noise", "isotropic noise", 0) in asked
     assert ("ease-recency", None, 0) in asked
     assert len([r for r in document.results if r.mode == "paper"]) == len(asked)
     for result in document.results:
@@ -164,7 +165,7 @@ def test_every_run_is_measured_in_every_mode(document: Document) -> None:
     best = {
         r.ablation: r.metrics["recall@20"]
         for r in document.results
-        if (r.model, r.seed, r.mode) == ("default", 0, "live")
+        if (r.preset, r.seed, r.mode) == ("default", 0, "live")
     }
     assert best[None] > best[shuffled]
 
@@ -194,7 +195,7 @@ def test_the_page_says_what_the_document_says(document: Document) -> None:
     page = render(document)
     assert "## Paper" in page
     assert "## Live" in page
-    assert "radius-degree Spearman before" in page
+    assert "items' radius-degree Spearman, stage 1" in page
     for comparison in document.comparisons:
         assert f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]" in page
 

@@ -50,3 +50,18 @@ def test_a_missing_folder_is_noticed_before_anything_runs(npz: Path, tmp_path: P
     arguments = ["benchmark", "accuracy", "--split", str(npz), "--json", str(tmp_path / "no" / "accuracy.json")]
     with pytest.raises(ConfigError, match="is not there"):
         RUNNER.invoke(app, arguments, catch_exceptions=False)
+
+
+def test_what_stands_twice_is_counted_once_and_told(tmp_path: Path) -> None:
+    rows = np.array([(user, item) for user in range(8) for item in range(user, user + 8)])
+    train, test = rows[rows[:, 1] < rows[:, 0] + 7], rows[rows[:, 1] == rows[:, 0] + 7]
+    np.savez(tmp_path / "twice.npz", train=np.concatenate((train, train[:5])), test=test)
+    arguments = ["--split", str(tmp_path / "twice.npz"), "--models", "popularity,default", "--seeds", "0"]
+    done = RUNNER.invoke(app, ["benchmark", "accuracy", *arguments, "--json", str(tmp_path / "a.json")])
+    assert done.exit_code == 0, done.output
+    assert "5 of 69 rows" in done.stderr
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert document["data"]["interactions"] == len(train)
+    (topology,) = document["topology"]
+    assert None in topology["figures"].values()  # 15 items: none shares users with 20 others
+    assert not (tmp_path / "a.json.runs").exists()

@@ -155,3 +155,4 @@ def test_cuts_divide_each_history_into_past_and_future(
         else:
             assert len({*past, *future}) == len(past) + len(future)
             assert {*past, *future} <= set(row)
+        assert sorted(cuts.others[user]) == sorted(past if ordered else set(row) - set(future))
