@@ -31,7 +31,7 @@ demo: $(VENV)/.runtime ## install, fetch MovieLens 100K, train, serve on 127.0.0
 	@$(BIN)/hdrm demo
 
 test: $(VENV)/.dev ## all tests, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 test-compose: $(VENV)/.dev ## the compose file, on a real Docker Engine
 	$(BIN)/python docker/test_compose.py
