@@ -17,7 +17,8 @@ from benchmarks.accuracy.document import Comparison, Data, Document, Environment
 from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, Query
-from benchmarks.accuracy.runs import Outcome, Progress, Run, execute
+from benchmarks.accuracy.runs import Outcome, Run, execute
+from benchmarks.apart import Progress
 from benchmarks.baselines.registry import BASELINES
 from model.errors import ConfigError
 from training.config import preset_names

@@ -1,17 +1,9 @@
 """One run: a model is fitted and asked. Each runs in a process of its own, whose memory is then the run's."""
 
-import contextlib
 import io
-import multiprocessing
-import resource
-import signal
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +11,10 @@ import torch
 
 from benchmarks.accuracy.ablations import Ablation
 from benchmarks.accuracy.problem import Problem
+from benchmarks.apart import Progress, run_apart
 from benchmarks.baselines.registry import BASELINES
+from benchmarks.memory import peak_rss
 from model.artifact import TrainedModel
-from model.errors import HdrmError
 from model.history import Histories
 from model.space import space
 from training.config import load_config
@@ -32,9 +25,8 @@ from training.fit import Fit, fit
 from training.loop import Epoch, Stage, State, run_stage
 from training.topology import graph_neighbour_overlap, radius_degree_spearman, transposed
 
-__all__ = ["Outcome", "Progress", "Run", "execute", "here"]
+__all__ = ["Outcome", "Run", "execute", "here"]
 
-Progress = Callable[[str, int, int], None]
 Int32 = npt.NDArray[np.int32]
 
 TOPOLOGY_USERS = 3000
@@ -102,32 +94,7 @@ def execute(run: Run, problem: Problem, states: Mapping[str, bytes], progress: P
     Raises:
         HdrmError: whatever the run raises, or its process died.
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, run, problem, dict(states), torch.get_num_threads())
-    process = context.Process(target=_work, args=arguments, daemon=True)
-    with _interrupts_ignored():  # by the new process, which is ended by this one
-        process.start()
-    sender.close()
-    try:
-        while True:
-            kind, value = receiver.recv()
-            if kind == "progress":
-                progress(*value)
-            elif kind == "failure":
-                raise value
-            else:
-                result: Outcome = value
-                return result
-    except EOFError:
-        process.join()
-        raise HdrmError(
-            f"{run.title}: its process ended with status {process.exitcode}",
-            hint="status -9 is usually a lack of memory; leave the model out with --models, or use less data",
-        ) from None
-    finally:
-        process.terminate()
-        process.join()
+    return run_apart(here, run, problem, dict(states), title=run.title, progress=progress)
 
 
 def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Progress) -> Outcome:
@@ -163,42 +130,13 @@ def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Prog
             ranked[name, query.mode] = evaluate(ranker, query.history, query.masked, query.truth)
         seconds[name] = time.monotonic() - began
     kept = {name: _bytes(state) for name, state in final.items()}
-    return Outcome(described, ranked, fit_seconds, seconds, _peak_rss(), figures, kept)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # elsewhere handlers cannot be set
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return Outcome(described, ranked, fit_seconds, seconds, peak_rss(), figures, kept)
 
 
 def _bytes(state: State) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
-
-
-def _work(sender: Connection, run: Run, problem: Problem, states: dict[str, bytes], threads: int) -> None:
-    torch.set_num_threads(threads)
-
-    def progress(phase: str, done: int, total: int) -> None:
-        sender.send(("progress", (phase, done, total)))
-
-    with contextlib.suppress(BrokenPipeError):  # nobody is there to be told
-        try:
-            sender.send(("outcome", here(run, problem, states, progress)))
-        except BrokenPipeError:
-            raise
-        except HdrmError as error:
-            sender.send(("failure", error))
-        except Exception:
-            sender.send(("failure", HdrmError(f"{run.title}: {traceback.format_exc()}")))
 
 
 def _fit(run: Run, problem: Problem, states: dict[str, State], progress: Progress) -> tuple[Fit, dict[str, State]]:
@@ -288,8 +226,3 @@ def _figures(fitted: Fit, model: TrainedModel, states: dict[str, State], problem
         vectors = torch.from_numpy(recommender.user_vectors(histories, steps))
         figures[f"users' graph-neighbour overlap, {steps} steps"] = graph_neighbour_overlap(vectors, graph)
     return figures
-
-
-def _peak_rss() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -4,15 +4,13 @@ Every size is measured in a process of its own, so that its memory is its own.
 """
 
 import math
-import multiprocessing
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
 
+from benchmarks.apart import run_apart
 from benchmarks.baselines.baseline import Progress
 from benchmarks.memory import peak_rss
 from benchmarks.synthetic import LEAST, synthesise
@@ -58,7 +56,8 @@ def measure_growth(
     for interactions in sorted(set(sizes)):
         on_size(interactions)
         try:
-            measured.append(_in_process(interactions, config, seed, epochs, on_phase))
+            title = f"{interactions:,} interactions"
+            measured.append(run_apart(measure_size, interactions, config, seed, epochs, title=title, progress=on_phase))
         except HdrmError as error:
             failures[str(interactions)] = error.message
     return Growth(
@@ -142,40 +141,3 @@ def _fastest_epoch(stage: Stage, name: str, epochs: int, on_phase: Progress) -> 
         cpu.append(time.process_time() - used)
     on_phase(name, epochs, epochs)
     return min(seconds), min(cpu)
-
-
-def _in_process(interactions: int, config: TrainConfig, seed: int, epochs: int, on_phase: Progress) -> Size:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, interactions, config, seed, epochs, torch.get_num_threads())
-    process = context.Process(target=_work, args=arguments)
-    process.start()
-    sender.close()
-    try:
-        while True:
-            match receiver.recv():
-                case Size() as size:
-                    return size
-                case HdrmError() as error:
-                    raise error
-                case phase:
-                    on_phase(*phase)
-    except EOFError:
-        process.join()
-        raise HdrmError(f"the process ended with status {process.exitcode}; -9 is usually a lack of memory") from None
-    finally:
-        process.kill()
-        process.join()
-        receiver.close()
-
-
-def _work(sender: Connection, interactions: int, config: TrainConfig, seed: int, epochs: int, threads: int) -> None:
-    torch.set_num_threads(threads)
-
-    def on_phase(name: str, done: int, total: int) -> None:
-        sender.send((name, done, total))
-
-    try:
-        sender.send(measure_size(interactions, config, seed, epochs, on_phase))
-    except Exception as error:
-        sender.send(HdrmError("".join(traceback.format_exception_only(error)).strip()))

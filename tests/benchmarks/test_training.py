@@ -71,7 +71,9 @@ def test_a_size_that_fails_is_recorded() -> None:
     )
     assert told == [9_999]
     assert growth.sizes == []
-    assert growth.failures == {"9999": "ValueError: interactions: got 9999, expected at least 10000"}
+    assert growth.failures == {
+        "9999": "9,999 interactions: ValueError: interactions: got 9999, expected at least 10000"
+    }
     assert growth.exponents == {}
 
 

@@ -64,7 +64,7 @@ ODD = {
 @pytest.mark.parametrize("case", ODD)
 def test_it_trains_and_answers_or_says_what_is_wrong(case: str, ordered: bool, preset: str, tmp_path: Path) -> None:
     if case == "two items":  # nobody has three of them
-        with pytest.raises(DataError, match="the stop part of odd is empty"):
+        with pytest.raises(DataError, match="the test part of odd is empty"):
             train(ODD[case], tmp_path, preset=preset, ordered=ordered)
         return
     path = train(ODD[case], tmp_path, preset=preset, ordered=ordered)
