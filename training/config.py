@@ -95,7 +95,7 @@ class DiffusionFitConfig(RankingConfig):
     """Stage 2."""
 
     budget: Budget = Budget(updates=300, least_epochs=30)
-    patience: Epochs = Field(30, description="stop after this many epochs without a better score on what is held out")
+    patience: Epochs = Field(15, description="stop after this many epochs without a better score on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step")
     learning_rate: Rate = Field(
         2e-3, description="step size of AdamW, falling along a cosine to almost nothing at the end of the budget"
