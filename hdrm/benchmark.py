@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markdown import Markdown
 
+from hdrm.benchmark_settings import search_settings
 from hdrm.benchmark_training import measure_training
 from hdrm.console import command_line, err, out, progress
 from hdrm.data import RowOrder
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.command("training")(measure_training)
+app.command("settings")(search_settings)
 
 
 @app.command()

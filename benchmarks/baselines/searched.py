@@ -47,13 +47,14 @@ class Searched:
     ) -> Settings:
         """The best settings by the score on `stop`; see `Baseline.fit`."""
         check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
-        return best_settings(
+        best = best_settings(
             self.space,
-            lambda settings: self.objective(settings, search, stop, n_items, seed=seed),
+            lambda settings, _report: self.objective(settings, search, stop, n_items, seed=seed),
             trials=TRIALS,
             seed=seed,
             told=lambda done, total: progress(f"{self.name}: settings", done, total),
         )
+        return best.settings
 
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress

@@ -7,13 +7,11 @@ from typing import Protocol
 from benchmarks.baselines.baseline import Fitted, Progress, Settings, check_data
 from benchmarks.baselines.epochs import EpochStage
 from benchmarks.baselines.settings import load_settings
-from benchmarks.baselines.space import Space
+from benchmarks.baselines.space import TRIALS, Best, Report, Space, best_settings
 from model.history import Histories
 from training.loop import Epoch, State, run_stage
 
-__all__ = ["MakeStage", "Report", "Trained"]
-
-Report = Callable[[int, float], None]
+__all__ = ["MakeStage", "Trained"]
 
 
 class MakeStage(Protocol):
@@ -67,6 +65,34 @@ class Trained:
         state = self._run(stage, self.epochs, self.patience, lambda epoch: report(epoch.number, epoch.score))
         best: float = state["best"]
         return best
+
+    def choose(
+        self,
+        search: Histories,
+        stop: Histories,
+        n_items: int,
+        *,
+        ordered: bool,
+        seed: int,
+        progress: Progress,
+        trials: int = TRIALS,
+    ) -> Best:
+        """Search for settings, from those kept on; see `Baseline.fit`."""
+        check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
+        done = 0
+
+        def objective(settings: Settings, report: Report) -> float:
+            def told(epoch: int, score: float) -> None:
+                progress(f"{self.name}: settings {done + 1} of {trials}", epoch, self.epochs)
+                report(epoch, score)
+
+            return self.objective(settings, search, stop, n_items, seed, told)
+
+        def over(number: int, _total: int) -> None:
+            nonlocal done
+            done = number
+
+        return best_settings(self.space, objective, trials=trials, seed=seed, told=over, first=load_settings(self.name))
 
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress

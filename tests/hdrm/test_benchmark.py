@@ -1,10 +1,12 @@
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.baselines.settings import load_settings
 from hdrm.benchmark import seeds_of
 from hdrm.cli import app
 from model.errors import ConfigError
@@ -65,3 +67,18 @@ def test_what_stands_twice_is_counted_once_and_told(tmp_path: Path) -> None:
     (topology,) = document["topology"]
     assert None in topology["figures"].values()  # 15 items: none shares users with 20 others
     assert not (tmp_path / "a.json.runs").exists()
+
+
+def test_a_settings_search_prints_a_section_that_can_be_kept(npz: Path) -> None:
+    arguments = ["--split", str(npz), "--order", "chronological", "--model", "lightgcn", "--trials", "2"]
+    done = RUNNER.invoke(app, ["benchmark", "settings", *arguments])
+    assert done.exit_code == 0, done.output
+    section = tomllib.loads(done.stdout)["lightgcn"]
+    assert section.keys() == load_settings("lightgcn").keys()
+    assert "# found by: " in done.stdout
+    assert "# 2 tried" in done.stdout
+
+
+def test_a_settings_search_of_a_model_without_kept_settings_names_those_that_have(npz: Path) -> None:
+    with pytest.raises(ConfigError, match="there are: lightgcn, sasrec"):
+        RUNNER.invoke(app, ["benchmark", "settings", "--split", str(npz), "--model", "ease"], catch_exceptions=False)

@@ -5,7 +5,8 @@ import math
 import optuna
 import pytest
 
-from benchmarks.baselines.space import Space, best_settings, suggest
+from benchmarks.baselines.baseline import Settings
+from benchmarks.baselines.space import Report, Space, best_settings, suggest
 
 SPACE: Space = {
     "share": ("float", (-1.0, 1.0)),
@@ -15,16 +16,21 @@ SPACE: Space = {
 }
 
 
+def worth(settings: Settings) -> float:
+    return -abs(math.log10(settings["rate"]) + 2) - settings["share"] ** 2 + (settings["size"] == 64)
+
+
 def search(seed: int) -> tuple[dict[str, float], list[dict[str, float]]]:
     """The best of a function whose optimum is known, and all that was tried."""
     tried: list[dict[str, float]] = []
 
-    def objective(settings: dict[str, float]) -> float:
+    def objective(settings: Settings, _report: Report) -> float:
         tried.append(dict(settings))
-        return -abs(math.log10(settings["rate"]) + 2) - settings["share"] ** 2 + (settings["size"] == 64)
+        return worth(settings)
 
-    best = best_settings(SPACE, objective, trials=40, seed=seed, told=lambda done, total: None)  # type: ignore[arg-type]
-    return dict(best), tried
+    best = best_settings(SPACE, objective, trials=40, seed=seed, told=lambda done, total: None)
+    assert best.score == max(map(worth, tried))
+    return dict(best.settings), tried
 
 
 def test_the_best_of_what_was_tried_is_found_and_is_near_the_optimum() -> None:
@@ -54,8 +60,36 @@ def test_the_same_seed_tries_the_same() -> None:
 
 def test_progress_counts_the_trials() -> None:
     told: list[tuple[int, int]] = []
-    best_settings(SPACE, lambda _: 0.0, trials=3, seed=0, told=lambda *done: told.append(done))
+    best_settings(SPACE, lambda _settings, _report: 0.0, trials=3, seed=0, told=lambda *done: told.append(done))
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_what_falls_behind_is_cut_short_and_counted() -> None:
+    epochs: list[int] = []
+
+    def objective(settings: Settings, report: Report) -> float:
+        epochs.append(0)
+        for epoch in range(20):
+            epochs[-1] += 1
+            report(epoch, worth(settings))
+        return worth(settings)
+
+    best = best_settings(SPACE, objective, trials=20, seed=0, told=lambda done, total: None)
+    assert best.trials == len(epochs) == 20
+    assert epochs[:4] == [20] * 4
+    assert 0 < best.pruned == sum(n < 20 for n in epochs)
+
+
+def test_the_first_settings_are_those_given() -> None:
+    tried: list[Settings] = []
+
+    def objective(settings: Settings, _report: Report) -> float:
+        tried.append(settings)
+        return 0.0
+
+    first = {"share": 0.5, "rate": 0.1, "count": 3, "size": 8}
+    best_settings(SPACE, objective, trials=2, seed=0, told=lambda done, total: None, first=first)
+    assert tried[0] == first != tried[1]
 
 
 def test_optuna_says_nothing_and_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
