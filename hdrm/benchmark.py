@@ -87,25 +87,37 @@ def accuracy(
     numbers = seeds_of(seeds)
     problem = read_problem(split, order=order.value, live=live, seed=numbers[0])
     named = None if models is None else [name.strip() for name in models.split(",")]
-    runs = plan(choose(named, ordered=problem.ordered), numbers, ablations=ablations)
+    chosen, left_out = choose(named, ordered=problem.ordered, n_items=problem.n_items)
+    runs = plan(chosen, numbers, ablations=ablations, ordered=problem.ordered)
     finished = Finished(json_out.with_name(f"{json_out.name}.runs"), problem)
     if finished.count() and not resume:
         err.print(f"{finished.count()} finished runs of an interrupted benchmark are left out (--resume takes them)")
         finished.clear()
     if problem.dropped is not None:
         err.print(f"dropped: {problem.dropped}", markup=False, highlight=False, soft_wrap=True)
+    for name, reason in left_out.items():
+        err.print(f"left out: {name}, which {reason}", markup=False, highlight=False, soft_wrap=True)
     with progress() as display:
         whole = display.add_task("runs", total=len(runs), note="", unit="runs")
         task = display.add_task("", total=None, note="", unit="steps")
 
-        def begin(number: int, _total: int, run: Run) -> None:
+        def begin(number: int, total: int, run: Run) -> None:
+            if not err.is_terminal:  # which a progress display needs
+                err.print(f"run {number} of {total}: {run.title}", highlight=False, soft_wrap=True)
             display.update(whole, completed=number - 1, note=run.title)
 
         def phase(name: str, done: int, total: int) -> None:
             display.update(task, description=name, completed=done, total=total or None)
 
         try:
-            document = measure_all(problem, runs, Observer(begin, phase), finished=finished, command=command_line())
+            document = measure_all(
+                problem,
+                runs,
+                Observer(begin, phase),
+                left_out=left_out,
+                finished=finished,
+                command=command_line(),
+            )
         except KeyboardInterrupt:
             display.stop()
             err.print(f"interrupted; {finished.count()} finished runs are kept, the same command with --resume goes on")

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from model.history import Histories
 from training.evaluate import ScoreRanker, held_out_score
 
-__all__ = ["HALF_LIVES", "Ease", "Popularity", "dense", "tuned_ease"]
+__all__ = ["EASE_MAX_ITEMS", "HALF_LIVES", "Ease", "Popularity", "dense", "tuned_ease"]
 
 Float32 = npt.NDArray[np.float32]
 
+EASE_MAX_ITEMS = 20_000  # its matrix is dense in items x items
 LAMBDAS = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
 HALF_LIVES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 50.0)
 
@@ -41,7 +42,7 @@ class Ease:
     """Linear item-item autoencoder in closed form [1]: B = I - P / diag(P), P = (X'X + lambda I)^-1.
 
     Attributes:
-        weights: B, (m, m) float32: for catalogues up to some 20,000 items.
+        weights: B, (m, m) float32: for catalogues of up to EASE_MAX_ITEMS.
         regularisation: lambda.
         half_life: weigh an item of a query by 2^(-age / half_life); None weighs all the same.
     """

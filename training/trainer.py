@@ -19,7 +19,7 @@ import torch
 from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
 from model.store import ModelStore
 from training.analysis import analyse
-from training.baselines import HALF_LIVES, Popularity, tuned_ease
+from training.baselines import EASE_MAX_ITEMS, HALF_LIVES, Popularity, tuned_ease
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.data.datasets import Dataset
@@ -32,7 +32,6 @@ from training.splits import Split, make_split
 
 __all__ = ["Observer", "Result", "TrainingRun"]
 
-EASE_MAX_ITEMS = 20_000
 CHECKPOINT_SECONDS = 5.0
 
 

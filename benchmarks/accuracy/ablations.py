@@ -17,6 +17,8 @@ class Ablation:
         steps: reverse steps when it is asked, None as set.
         shuffled: whether each user gets the denoised vector of another.
         shared: stages whose result is the default's own, since the change does not concern them.
+        needs_order: whether it is no change where histories are in no order.
+        every_seed: whether it is trained with every seed, not the first alone.
     """
 
     name: str
@@ -24,6 +26,8 @@ class Ablation:
     steps: int | None = None
     shuffled: bool = False
     shared: tuple[str, ...] = ()
+    needs_order: bool = False
+    every_seed: bool = False
 
     @property
     def trained(self) -> bool:
@@ -31,16 +35,16 @@ class Ablation:
         return bool(self.changes)
 
 
-def _noise(name: str, *changes: str) -> Ablation:
+def _noise(name: str, *changes: str, every_seed: bool = False) -> Ablation:
     # how long to train is the default's as well, so that nothing but the change differs
-    return Ablation(name, changes, shared=(*ENCODER, "search: diffusion"))
+    return Ablation(name, changes, shared=(*ENCODER, "search: diffusion"), every_seed=every_seed)
 
 
 ABLATIONS = (
     Ablation("no denoiser (0 steps)", steps=0),
     Ablation("one step", steps=1),
     Ablation("denoised vectors shuffled across users", shuffled=True),
-    _noise("no noise in training", "noise.kind=none"),
+    _noise("no noise in training", "noise.kind=none", every_seed=True),
     _noise("isotropic noise", "noise.kind=isotropic"),
     _noise("no radial restriction", "noise.radial=false"),
     # directional noise is on the anchor's side by its signs, with the restriction or without
@@ -50,5 +54,5 @@ ABLATIONS = (
     Ablation("items not learned on in stage 2", ("diffusion_fit.items_learning_rate=0.0",), shared=ENCODER),
     Ablation("hinge in stage 2", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ENCODER),
     Ablation("Euclidean space", ("encoder.space=euclidean",)),
-    Ablation("order ignored", ("order=ignored",)),
+    Ablation("order ignored", ("order=ignored",), needs_order=True),
 )

@@ -19,6 +19,7 @@ from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, Query
 from benchmarks.accuracy.runs import Outcome, Run, execute
 from benchmarks.apart import Progress
+from benchmarks.baselines.baseline import unsuited
 from benchmarks.baselines.registry import BASELINES
 from model.errors import ConfigError
 from training.config import preset_names
@@ -45,24 +46,30 @@ class Observer:
     phase: Progress
 
 
-def choose(models: Sequence[str] | None, *, ordered: bool) -> list[str]:
-    """The models to run, by default all that fit the data.
+def choose(models: Sequence[str] | None, *, ordered: bool, n_items: int) -> tuple[list[str], dict[str, str]]:
+    """The models to run, by default all that suit the data; and why others are left out.
 
     Raises:
-        ConfigError: an unknown name, or one that needs an order that the data has not.
+        ConfigError: an unknown name, or one that does not suit the data.
     """
     known = [*preset_names(), *BASELINES]
-    fitting = [name for name in known if name not in BASELINES or ordered or not BASELINES[name].needs_order]
+    reasons = {name: unsuited(each, ordered=ordered, n_items=n_items) for name, each in BASELINES.items()}
+    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     for name in models or ():
         if name not in known:
             raise ConfigError(f"--models: no {name!r}; there are: {', '.join(known)}")
-        if name not in fitting:
-            raise ConfigError(f"--models: {name} needs data in time order", hint="--order chronological says it is")
-    return list(models or fitting)
+        if name in left_out:
+            hint = None if ordered else "--order chronological says that pairs stand in time order"
+            raise ConfigError(f"--models: {name} {left_out[name]}", hint=hint)
+    if models:
+        return list(models), {}
+    return [name for name in known if name not in left_out], left_out
 
 
-def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool) -> list[Run]:
-    """All runs in order; ablations come after the default model whose stages they share, with the first seed.
+def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool, ordered: bool) -> list[Run]:
+    """All runs in order; ablations come after the default models whose stages they share.
+
+    They run with the first seed; those without a training of their own and those that say so with every seed.
 
     Raises:
         ConfigError: ablations of a model that is not run.
@@ -77,13 +84,22 @@ def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool) -> lis
         runs += [Run(name, seed, asked=asked) for seed in used]
     if ablations:
         runs += [
-            Run(ABLATED, seeds[0], changes=a.changes, shared=a.shared, ablation=a.name) for a in ABLATIONS if a.trained
+            Run(ABLATED, seed, changes=a.changes, shared=a.shared, ablation=a.name)
+            for a in ABLATIONS
+            if a.trained and (ordered or not a.needs_order)
+            for seed in (seeds if a.every_seed else seeds[:1])
         ]
     return runs
 
 
 def measure_all(
-    problem: Problem, runs: Sequence[Run], observer: Observer, *, finished: Finished, command: str
+    problem: Problem,
+    runs: Sequence[Run],
+    observer: Observer,
+    *,
+    left_out: Mapping[str, str],
+    finished: Finished,
+    command: str,
 ) -> Document:
     """Run everything and compare.
 
@@ -91,6 +107,7 @@ def measure_all(
         problem: the data.
         runs: as `plan` makes them.
         observer: who is told about progress.
+        left_out: models that do not suit the data, and why, for the record.
         finished: where outcomes are kept, and those there are taken from.
         command: that led here, for the record.
 
@@ -99,15 +116,15 @@ def measure_all(
     """
     results, topology = [], []
     by_user: dict[tuple[str, str | None, int], dict[str, ByUser]] = {}
-    kept: dict[str, bytes] = {}
+    kept: dict[int, dict[str, bytes]] = {}
     for number, run in enumerate(runs, 1):
         observer.run(number, len(runs), run)
         outcome = finished.load(run)
         if outcome is None:
-            outcome = execute(run, problem, {name: kept[name] for name in run.shared}, observer.phase)
+            outcome = execute(run, problem, {name: kept[run.seed][name] for name in run.shared}, observer.phase)
             finished.keep(run, outcome)
-        if run.model == ABLATED and run.ablation is None and not kept:
-            kept = outcome.states
+        if run.model == ABLATED and run.ablation is None:
+            kept[run.seed] = outcome.states
         for name in dict.fromkeys(name for name, _ in outcome.ranked):
             ablation = name or run.ablation
             by_user[run.model, ablation, run.seed] = {}
@@ -134,6 +151,7 @@ def measure_all(
         results=results,
         comparisons=_comparisons(by_user, runs[0].seed),
         topology=topology,
+        left_out=dict(left_out),
     )
 
 

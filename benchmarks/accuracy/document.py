@@ -72,3 +72,4 @@ class Document(Frozen):
     results: list[Result]
     comparisons: list[Comparison]
     topology: list[Topology]
+    left_out: dict[str, str] = Field(description="models that do not suit the data, and why")

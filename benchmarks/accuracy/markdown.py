@@ -41,6 +41,9 @@ def render(document: Document) -> str:
         "Settings chosen:",
         "\n".join(f"- {text}" for text in dict.fromkeys(r.described for r in document.results if not r.ablation)),
     ]
+    if document.left_out:
+        reasons = "; ".join(f"{name}, which {reason}" for name, reason in document.left_out.items())
+        parts.append(f"Left out: {reasons}.")
     presets = [c for c in document.comparisons if ":" not in c.other]
     if presets:
         parts += ["## Presets beside baselines", _INTERVALS, _comparisons(presets)]
@@ -57,8 +60,9 @@ _INTERVALS = (
     "excludes 0."
 )
 _ABLATIONS = (
-    "What is trained anew is trained with one seed and compared with the same seed of `default`; the intervals are "
-    "over users and know nothing of the luck of a seed. Changes of the noise keep the encoder and the number of epochs."
+    "What is trained anew is trained with the first seed, without noise with every seed, and compared with the same "
+    "seeds of `default`; the intervals are over users and know nothing of the luck of a seed. Changes of the noise "
+    "keep the encoder and the number of epochs."
 )
 _TOPOLOGY = (
     "Stage 1 is the encoder, stage 2 the diffusion, which moves the items (not in `paper`). Spearman's correlation of "

@@ -55,7 +55,8 @@ class Run:
     @property
     def title(self) -> str:
         """For people."""
-        return f"{self.model} (seed {self.seed})" if self.ablation is None else f"{self.model}: {self.ablation}"
+        name = self.model if self.ablation is None else f"{self.model}: {self.ablation}"
+        return f"{name} (seed {self.seed})"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from model.errors import DataError
 from model.history import Histories
 from training.evaluate import Ranker
 
-__all__ = ["Baseline", "Fitted", "Progress", "Settings", "check_data"]
+__all__ = ["Baseline", "Fitted", "Progress", "Settings", "check_data", "unsuited"]
 
 Settings = Mapping[str, float]
 Progress = Callable[[str, int, int], None]
@@ -48,6 +48,11 @@ class Baseline(Protocol):
         ...
 
     @property
+    def max_items(self) -> int | None:
+        """The largest catalogue it can be fitted to, None for any."""
+        ...
+
+    @property
     def random(self) -> bool:
         """Whether a fit with the same settings depends on the seed."""
         ...
@@ -69,6 +74,15 @@ class Baseline(Protocol):
             DataError: it needs an order and there is none, or one of the parts is empty.
         """
         ...
+
+
+def unsuited(baseline: Baseline, *, ordered: bool, n_items: int) -> str | None:
+    """Why a baseline is not for data with or without an order and m items, None if it is."""
+    if baseline.needs_order and not ordered:
+        return "needs data in time order"
+    if baseline.max_items is not None and n_items > baseline.max_items:
+        return f"is for at most {baseline.max_items:,} items, and there are {n_items:,}"
+    return None
 
 
 def check_data(name: str, search: Histories, stop: Histories, *, needs_order: bool, ordered: bool) -> None:

@@ -17,6 +17,7 @@ class PopularityBaseline:
     name: str = "popularity"
     needs_order: bool = False
     random: bool = False
+    max_items: int | None = None
 
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress

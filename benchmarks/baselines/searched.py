@@ -28,6 +28,7 @@ class Searched:
         space: the settings' ranges.
         make: its fit with given settings.
         random: whether that depends on the seed.
+        max_items: the largest catalogue it is for, None for any.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Searched:
     space: Space
     make: Make
     random: bool = False
+    max_items: int | None = None
 
     def objective(self, settings: Settings, search: Histories, stop: Histories, n_items: int, *, seed: int) -> float:
         """`held_out_score` on `stop` of a fit to `search`."""

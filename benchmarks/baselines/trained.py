@@ -37,6 +37,7 @@ class Trained:
         epochs: passes over the data at most.
         patience: epochs without a better score before stopping.
         random: whether a fit depends on the seed, as every training from random weights does.
+        max_items: the largest catalogue it is for, None for any.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Trained:
     epochs: int
     patience: int
     random: bool = True
+    max_items: int | None = None
 
     def objective(
         self, settings: Settings, search: Histories, stop: Histories, n_items: int, seed: int, report: Report

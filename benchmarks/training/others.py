@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.baselines.baseline import Fitted, Progress
+from benchmarks.baselines.baseline import Fitted, Progress, unsuited
 from benchmarks.baselines.registry import BASELINES
 from benchmarks.baselines.searched import Searched
 from model.history import Histories
 from training.evaluate import Ranker, ScoreRanker
-from training.trainer import EASE_MAX_ITEMS
 
 __all__ = ["Timed", "fit_others"]
 
@@ -43,7 +42,7 @@ def fit_others(
     for name in NAMES:
         baseline = BASELINES[name]
         assert isinstance(baseline, Searched)
-        if (baseline.needs_order and not ordered) or (name.startswith("ease") and n_items > EASE_MAX_ITEMS):
+        if unsuited(baseline, ordered=ordered, n_items=n_items):
             continue
         started = time.perf_counter()
         settings = baseline.choose(search, stop, n_items, ordered=ordered, seed=seed, progress=progress)

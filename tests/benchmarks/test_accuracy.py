@@ -21,6 +21,7 @@ from model.history import Histories
 from tests.conftest import QUICK, planted
 from training.data.datasets import Dataset
 
+LEFT_OUT = {"sasrec": "needs data in time order"}
 SILENT = Observer(lambda _number, _total, _run: None, lambda _phase, _done, _total: None)
 
 
@@ -110,23 +111,35 @@ def test_a_wrong_later_question_is_refused(text: str) -> None:
 
 
 def test_models_are_chosen_by_name_and_by_what_fits() -> None:
-    assert {"default", "paper", "ease", "ials", "sasrec"} <= set(choose(None, ordered=True))
-    assert "sasrec" not in choose(None, ordered=False)
-    assert choose(["ease", "default"], ordered=False) == ["ease", "default"]
+    names, left_out = choose(None, ordered=True, n_items=20_000)
+    assert {"default", "paper", "ease", "ials", "sasrec"} <= set(names)
+    assert left_out == {}
+    names, left_out = choose(None, ordered=False, n_items=20_001)
+    assert {"default", "ials", "item-knn"} <= set(names)
+    assert left_out["sasrec"] == "needs data in time order"
+    assert left_out["ease"] == "is for at most 20,000 items, and there are 20,001"
+    assert not left_out.keys() & set(names)
+    assert choose(["ease", "default"], ordered=False, n_items=9) == (["ease", "default"], {})
     with pytest.raises(ConfigError, match="no 'best'; there are: default, paper"):
-        choose(["best"], ordered=True)
+        choose(["best"], ordered=True, n_items=9)
     with pytest.raises(ConfigError, match="sasrec needs data in time order"):
-        choose(["sasrec"], ordered=False)
+        choose(["sasrec"], ordered=False, n_items=9)
+    with pytest.raises(ConfigError, match="ease is for at most 20,000 items, and there are 30,000"):
+        choose(["ease"], ordered=True, n_items=30_000)
 
 
 def test_closed_forms_run_once_and_ablations_after_the_model_they_change() -> None:
-    runs = plan(["default", "ease", "ials"], [3, 4], ablations=True)
+    runs = plan(["default", "ease", "ials"], [3, 4], ablations=True, ordered=True)
     named = [(run.model, run.seed, run.ablation) for run in runs]
     assert named[:4] == [("default", 3, None), ("default", 4, None), ("ease", 3, None), ("ials", 3, None)]
-    assert [name for _, _, name in named[5:]] == [a.name for a in ABLATIONS if a.trained]
-    assert {seed for _, seed, _ in named[5:]} == {3}
+    assert [(name, seed) for _, seed, name in named[5:]] == [
+        (a.name, seed) for a in ABLATIONS if a.trained for seed in ((3, 4) if a.every_seed else (3,))
+    ]
+    assert {a.name for a in ABLATIONS if a.every_seed} == {"no noise in training"}
+    unordered = plan(["default"], [3], ablations=True, ordered=False)
+    assert {run.ablation for run in runs} - {run.ablation for run in unordered} == {"order ignored"}
     with pytest.raises(ConfigError, match="--ablations: they are of default"):
-        plan(["ease"], [0], ablations=True)
+        plan(["ease"], [0], ablations=True, ordered=True)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +157,13 @@ def document(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Docu
         *(Run("default", seed, changes=quick, asked=asked) for seed in (0, 1)),
         Run("ease-recency", 0),
         Run("popularity", 0),
-        Run("default", 0, changes=(*quick, *noise.changes), shared=noise.shared, ablation=noise.name),
+        *(
+            Run("default", seed, changes=(*quick, *noise.changes), shared=noise.shared, ablation=noise.name)
+            for seed in (0, 1)
+        ),
     ]
     finished = Finished(tmp_path_factory.mktemp("benchmark") / "runs", problem)
-    return measure_all(problem, runs, SILENT, finished=finished, command="hdrm benchmark accuracy")
+    return measure_all(problem, runs, SILENT, left_out=LEFT_OUT, finished=finished, command="hdrm benchmark accuracy")
 
 
 def test_every_run_is_measured_in_every_mode(document: Document) -> None:
@@ -195,6 +211,7 @@ def test_the_page_says_what_the_document_says(document: Document) -> None:
     page = render(document)
     assert "## Paper" in page
     assert "## Live" in page
+    assert "Left out: sasrec, which needs data in time order." in page
     assert "items' radius-degree Spearman, stage 1" in page
     for comparison in document.comparisons:
         assert f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]" in page
@@ -214,10 +231,10 @@ def test_a_finished_run_is_not_run_again(problem: Problem, tmp_path: Path) -> No
 
     observer = Observer(SILENT.run, phase)
     finished = Finished(tmp_path / "runs", problem)
-    first = measure_all(problem, [run], observer, finished=finished, command="c")
+    first = measure_all(problem, [run], observer, left_out={}, finished=finished, command="c")
     assert begun
     begun.clear()
-    again = measure_all(problem, [run], observer, finished=finished, command="c")
+    again = measure_all(problem, [run], observer, left_out={}, finished=finished, command="c")
     assert (again.results, again.topology) == (first.results, first.topology)
     assert not begun
     assert finished.load(Run("default", 1, changes=tuple(QUICK))) is None
@@ -236,6 +253,13 @@ def test_a_run_that_fails_says_so(problem: Problem) -> None:
         execute(Run("default", 0, changes=("encoder.dim=1",)), problem, {}, SILENT.phase)
     with pytest.raises(HdrmError, match="Error"):
         execute(Run("default", 0, changes=tuple(QUICK)), problem, {"encoder": b"no state"}, SILENT.phase)
+
+
+def test_an_empty_part_to_choose_by_tells_what_would_fill_it(tmp_path: Path) -> None:
+    np.savez(tmp_path / "short.npz", train=np.array([[0, 1], [1, 2]]), test=np.array([[0, 2], [1, 1]]))
+    with pytest.raises(DataError, match="the stop part of short is empty") as raised:
+        read_problem(tmp_path / "short.npz", order="none", live=None, seed=0)
+    assert "histories of 3 interactions or more" in str(raised.value.hint)
 
 
 def test_data_that_cannot_be_split_is_refused(tmp_path: Path) -> None:
