@@ -14,6 +14,8 @@ import model
 import training
 from benchmarks.accuracy.problem import Problem
 from benchmarks.accuracy.runs import Outcome, Run
+from benchmarks.baselines.registry import TRAINED
+from benchmarks.baselines.settings import load_settings
 
 __all__ = ["Finished"]
 
@@ -66,7 +68,8 @@ class Finished:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, run: Run) -> Path:
-        identity = json.dumps([self.about, asdict(run)], sort_keys=True)
+        settings = load_settings(run.model) if run.model in TRAINED else None
+        identity = json.dumps([self.about, asdict(run), settings], sort_keys=True)
         return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
 
 
@@ -83,11 +86,11 @@ def _digest_of(problem: Problem) -> str:
 
 
 def _digest_of_code() -> str:
-    """Of everything that a result depends on: modules, presets, baselines' settings."""
+    """Of everything that any result depends on: modules and presets."""
     digest = hashlib.sha256()
     for package in (benchmarks, model, training):
         root = Path(package.__path__[0])
-        for path in sorted(path for path in root.rglob("*") if path.suffix in {".py", ".toml"}):
+        for path in sorted([*root.rglob("*.py"), *root.rglob("presets/*.toml")]):
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
