@@ -65,9 +65,10 @@ class RankingConfig(Frozen):
     )
     tau: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the softmax over -d^2/tau")
     full_up_to: Annotated[int, Field(ge=1)] = Field(
-        50_000, description="catalogues of more items than this have their softmax estimated from a sample of it"
+        10**9,
+        description="where users x items are more than this, the softmax is estimated from a sample of the catalogue",
     )
-    samples: Annotated[int, Field(ge=1)] = Field(8192, description="size of that sample, drawn anew for every step")
+    samples: Annotated[int, Field(ge=1)] = Field(4096, description="size of that sample, drawn anew for every step")
     margin: Annotated[float, Field(ge=0)] = Field(0.2, description="margin m of the hinge")
     negatives: Annotated[int, Field(ge=1)] = Field(
         1, description="for the hinge: random items for each of a user's, the nearest of which counts"
@@ -81,7 +82,7 @@ class EncoderFitConfig(RankingConfig):
     patience: Epochs = Field(6, description="stop after this many epochs without a better score on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step, at least")
     most_steps: Annotated[int, Field(ge=1)] = Field(
-        32, description="steps per epoch at most: each propagates over the whole graph, so more users take larger steps"
+        20, description="steps per epoch at most: each propagates over the whole graph, so more users take larger steps"
     )
     learning_rate: Rate = Field(0.05, description="step size of Riemannian Adam")
     norm_penalty: Annotated[float, Field(ge=0)] = Field(0.05, description="weight of the mean squared radius")

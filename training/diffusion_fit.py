@@ -63,7 +63,7 @@ class DiffusionStage:
         self.encoding = encoding
         self.users = np.flatnonzero(corpus.histories.lengths > 1)  # whose histories can be cut
         counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
-        self.loss = RankingLoss(self.fit, counts, config.encoder.space)
+        self.loss = RankingLoss(self.fit, counts, users=len(corpus), geometry=config.encoder.space)
         mu, sigma = self._statistics()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

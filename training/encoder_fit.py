@@ -51,7 +51,7 @@ class EncoderStage:
         self.encoder.to(device)
         self.propagate = Propagation(corpus.histories, corpus.n_items, device)
         counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
-        self.loss = RankingLoss(self.config, counts, config.encoder.space)
+        self.loss = RankingLoss(self.config, counts, users=len(corpus), geometry=config.encoder.space)
         self.optimiser = riemannian_adam(self.encoder.parameters(), lr=self.config.learning_rate)
 
     def epoch(self, number: int) -> float:

@@ -1,7 +1,7 @@
 """What both stages learn from: rank a user's items before the others, by -d^2 / tau.
 
     softmax   cross-entropy of an item under softmax(-d^2 / tau) over the catalogue without the masked items. For
-              large catalogues the sum over the others is estimated from a sample, each term divided by how often
+              large data the sum over the others is estimated from a sample, each term divided by how often
               it is expected in the sample (logQ correction [2]); the user's own items then take no part in it.
     hinge     [d^2(u, i) - d^2(u, j) + m]_+ for a random item j of others' (HGCF [1], eq. 10), or for the nearest of
               several.
@@ -33,12 +33,16 @@ class RankingLoss:
     Args:
         config: kind of loss and its settings.
         counts: interactions of each item, (m,).
+        users: how many there are; an epoch over all of them and the whole catalogue costs users x items.
         geometry: what distances are measured in.
     """
 
-    def __init__(self, config: RankingConfig, counts: npt.NDArray[np.int64], geometry: SpaceName) -> None:
+    def __init__(
+        self, config: RankingConfig, counts: npt.NDArray[np.int64], *, users: int, geometry: SpaceName
+    ) -> None:
         self.config, self.space = config, space(geometry)
         self.n_items = len(counts)
+        self.sampled = users * len(counts) > config.full_up_to
         popularity = (counts + 1.0) ** SMOOTHING
         self.cumulative = np.cumsum(popularity / popularity.sum())
         self.log_q = np.log(popularity / popularity.sum())
@@ -64,10 +68,10 @@ class RankingLoss:
         """
         if self.config.loss == "hinge":
             losses = self._hinge(users, items, positives, masked, generator)
-        elif self.n_items <= self.config.full_up_to:
-            losses = self._full_softmax(users, items, positives, masked)
-        else:
+        elif self.sampled:
             losses = self._sampled_softmax(users, items, positives, masked, generator)
+        else:
+            losses = self._full_softmax(users, items, positives, masked)
         return (weights * losses).sum()
 
     def _hinge(
@@ -78,9 +82,8 @@ class RankingLoss:
         masked: Histories | None,
         generator: np.random.Generator,
     ) -> Tensor:
-        if self.n_items <= self.config.full_up_to:
-            drawn = np.arange(self.n_items)
-        else:
+        drawn = np.arange(self.n_items)
+        if self.sampled:
             drawn = np.unique(generator.integers(0, self.n_items, self.config.samples))
         squares = self.space.pairwise_square(users, items[torch.from_numpy(drawn).to(users.device)])
         squares = _without(squares, drawn, positives, masked, torch.inf)

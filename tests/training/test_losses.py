@@ -21,7 +21,7 @@ def vectors(n: int, seed: int) -> Tensor:
 def loss(config: RankingConfig, weights: Tensor | None = None, *, seed: int = 0) -> Tensor:
     users, items = vectors(B, 1), vectors(M, 2)
     given = torch.ones(len(POSITIVES.items)) if weights is None else weights
-    ranking = RankingLoss(config, COUNTS, "hyperbolic")
+    ranking = RankingLoss(config, COUNTS, users=B, geometry="hyperbolic")
     return ranking(users, items, POSITIVES, MASKED, given, np.random.default_rng(seed))
 
 
@@ -68,7 +68,7 @@ def test_the_hinge_compares_with_the_nearest_drawn_item_that_is_not_one_s_own() 
         others = squares()[row]
         others[np.concatenate((MASKED[row], POSITIVES[row]))] = torch.inf
         expected = expected + (squares()[row, POSITIVES[row]] - others.min() + 0.3).relu().sum()
-    for full_up_to, samples in ((M, 1), (1, 20_000)):
+    for full_up_to, samples in ((B * M, 1), (B * M - 1, 20_000)):
         config = RankingConfig(loss="hinge", margin=0.3, negatives=20_000, full_up_to=full_up_to, samples=samples)
         torch.testing.assert_close(loss(config), expected, rtol=1e-4, atol=1e-4)
 
@@ -87,7 +87,7 @@ def test_gradients_are_finite_wherever_the_vectors_lie(config: RankingConfig, si
     users, items = (
         (torch.nn.functional.normalize(vectors(n, n).detach(), dim=-1) * size).requires_grad_() for n in (B, M)
     )
-    ranking = RankingLoss(config, COUNTS, "hyperbolic")
+    ranking = RankingLoss(config, COUNTS, users=B, geometry="hyperbolic")
     weights = torch.ones(len(POSITIVES.items))
     ranking(users, items, POSITIVES, MASKED, weights, np.random.default_rng(0)).backward()  # type: ignore[no-untyped-call]
     for tensor in (users, items):
