@@ -14,8 +14,9 @@ import model
 import training
 from benchmarks.accuracy.problem import Problem
 from benchmarks.accuracy.runs import Outcome, Run
-from benchmarks.baselines.registry import TRAINED
+from benchmarks.baselines.registry import BASELINES, TRAINED
 from benchmarks.baselines.settings import load_settings
+from training.config import load_config
 
 __all__ = ["Finished"]
 
@@ -34,6 +35,7 @@ class Finished:
     def __init__(self, folder: Path, problem: Problem) -> None:
         self.folder = folder
         self.about = [_digest_of(problem), _digest_of_code()]
+        self.ordered = problem.ordered
 
     def load(self, run: Run) -> Outcome | None:
         """What came of the run, None if it is not done."""
@@ -68,9 +70,16 @@ class Finished:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, run: Run) -> Path:
-        settings = load_settings(run.model) if run.model in TRAINED else None
-        identity = json.dumps([self.about, asdict(run), settings], sort_keys=True)
+        identity = json.dumps([self.about, asdict(run), self._settings(run)], sort_keys=True)
         return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
+
+    def _settings(self, run: Run) -> object:
+        """What is kept in files and may change between two benchmarks without concern to the others."""
+        if run.model in TRAINED:
+            return load_settings(run.model)
+        if run.model in BASELINES:
+            return None
+        return load_config(run.model, run.changes).resolved(ordered=self.ordered).model_dump(mode="json")
 
 
 def _digest_of(problem: Problem) -> str:
@@ -86,11 +95,11 @@ def _digest_of(problem: Problem) -> str:
 
 
 def _digest_of_code() -> str:
-    """Of everything that any result depends on: modules and presets."""
+    """Of the modules."""
     digest = hashlib.sha256()
     for package in (benchmarks, model, training):
         root = Path(package.__path__[0])
-        for path in sorted([*root.rglob("*.py"), *root.rglob("presets/*.toml")]):
+        for path in sorted(root.rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

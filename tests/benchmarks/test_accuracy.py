@@ -238,6 +238,7 @@ def test_a_finished_run_is_not_run_again(problem: Problem, tmp_path: Path) -> No
     assert (again.results, again.topology) == (first.results, first.topology)
     assert not begun
     assert finished.load(Run("default", 1, changes=tuple(QUICK))) is None
+    assert finished.load(Run("default", 0, changes=(*QUICK, "steps=2"))) is None
     kept = finished.load(run)
     assert kept is not None
     assert set(kept.states) == {"search: encoder", "search: diffusion", "encoder", "diffusion"}
