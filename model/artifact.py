@@ -2,7 +2,7 @@
 
     manifest.json            what it is: settings, data, metrics, calibration, a sha256 for every other file
     weights.safetensors      the diffusion's parameters and statistics
-    items.safetensors        items' tangent vectors and messages, (m, d) float32
+    items.safetensors        items' tangent vectors, (m, d) float32, and messages, (s, m, d) float32
     popularity.npy           interactions of each item, (m,) int64
     users.*.npy items.*.npy  the id vocabularies (model.vocabulary)
     history.*.npy            users' histories as compressed sparse rows (model.history), memory-mapped
@@ -58,7 +58,7 @@ __all__ = [
     "write_artifact",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
 PROBE_TOLERANCE = 1e-4
@@ -153,7 +153,7 @@ class TrainedModel:
     Attributes:
         diffusion: the user's side.
         vectors: items' tangent vectors, (m, d) float32.
-        messages: items' messages, (m, d) float32.
+        messages: items' messages, (s, m, d) float32.
         overfetch: calibrated over-fetch by list length.
     """
 
@@ -318,7 +318,7 @@ def load_artifact(directory: Path) -> Artifact:
         items = load_file(directory / "items.safetensors")
         catalogue = _read_catalogue(directory)
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
-        _check_parts(catalogue, items["vectors"], items["messages"], probe, manifest.model.encoder.dim)
+        _check_parts(catalogue, items["vectors"], items["messages"], probe, manifest.model)
         overfetch = {int(k): m for k, m in manifest.overfetch.items()}
         model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch)
         return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
@@ -382,9 +382,9 @@ def _read_catalogue(directory: Path) -> Catalogue:
     )
 
 
-def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe: Probe, dim: int) -> None:
+def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe: Probe, model: ModelConfig) -> None:
     """Raise ValueError unless all parts are what they should be and speak of the same users and items."""
-    n_items = len(catalogue.items)
+    n_items, dim = len(catalogue.items), model.encoder.dim
     metadata, histories = catalogue.metadata, catalogue.histories
     types = {
         "vectors": (vectors.dtype, torch.float32),
@@ -401,7 +401,7 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
             raise ValueError(f"{name}: got {got}, expected {expected}")
     sizes = {
         "vectors": (tuple(vectors.shape), (n_items, dim)),
-        "messages": (tuple(messages.shape), (n_items, dim)),
+        "messages": (tuple(messages.shape), (model.history.kinds, n_items, dim)),
         "popularity": (catalogue.counts.shape, (n_items,)),
         "titles": (len(metadata.titles), n_items),
         "years": (len(metadata.years), n_items),

@@ -58,7 +58,23 @@ class HistoryConfig(Frozen):
         description="half-lives, in items, of the recency weights, or uniform for equal weights; one history vector "
         "for each. Data without an order has a uniform one alone",
     )
+    follower_half_lives: tuple[HalfLife, ...] = Field(
+        (0.5, 1.5, 4.0, 10.0),
+        max_length=8,
+        description="the same for sums of the items' followers, what tends to come next after each; none leaves them "
+        "out, as does data without an order",
+    )
     max_length: Annotated[int, Field(ge=1)] = Field(1000, description="newest interactions taken into account")
+
+    @property
+    def vectors(self) -> int:
+        """Number h of history vectors."""
+        return len(self.half_lives) + len(self.follower_half_lives)
+
+    @property
+    def kinds(self) -> int:
+        """Number s of messages that each item has: 2 with followers, else 1."""
+        return 2 if self.follower_half_lives else 1
 
 
 class NoiseConfig(Frozen):

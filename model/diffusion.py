@@ -2,14 +2,16 @@
 
 A user is a function of their history alone, so people never seen in training, and events a second old, are
 served by the same function as everyone else. The condition holds the recency-weighted means of the history's item
-messages (model.history). Two designs, `DiffusionConfig.networks`:
+messages (model.history): of what the items say about tastes and, where there is an order, of what tends to follow them.
+Two designs, `DiffusionConfig.networks`:
 
     item    z_0 is the mean message of the items the user takes up next, its anchor a learned combination of the
             condition, and the denoised vector the user's.
     both    as published [1]: one network denoises the ideal item, anchored at the mean of the history's items and
             given the user's vector; one denoises the user's vector given that mean. Both results are mixed in.
 
-Symbols: b users, h half-lives, c condition vectors (h, and with both networks one more), d coordinates.
+Symbols: b users, h history vectors, c condition vectors (h, and with both networks one more), m items, s messages an
+item, d coordinates.
 Reference: [1] HDRM, WWW 2025, arXiv 2504.01541
 """
 
@@ -53,12 +55,12 @@ class UserDiffusion(nn.Module):
     def __init__(self, config: ModelConfig, *, mu: Tensor, sigma: Tensor) -> None:
         super().__init__()
         self.config = config
-        half_lives = len(config.history.half_lives)
+        own = len(config.history.half_lives)
         learned = config.diffusion.gate == "learned"
-        self.base_weights = nn.Parameter(torch.full((half_lives,), 1.0 / half_lives), requires_grad=learned)
+        self.base_weights = nn.Parameter(torch.full((own,), 1.0 / own), requires_grad=learned)
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=learned)
         self.gate_logit = nn.Parameter(torch.zeros(()), requires_grad=learned)
-        self.item = Process(config, half_lives, mu=mu[0], sigma=sigma[0])
+        self.item = Process(config, config.history.vectors, mu=mu[0], sigma=sigma[0])
         self.user = Process(config, 1, mu=mu[1], sigma=sigma[1]) if config.diffusion.networks == "both" else None
 
     @property
@@ -68,7 +70,7 @@ class UserDiffusion(nn.Module):
         return torch.sigmoid(self.gate_logit) if fixed == "learned" else torch.tensor(fixed)
 
     def condition(self, histories: Histories, items: Tensor, messages: Tensor) -> Tensor:
-        """What the model knows of a history: items (m, d), messages (m, d) -> (b, c, d)."""
+        """What the model knows of a history: items (m, d), messages (s, m, d) -> (b, c, d)."""
         means = history_vectors(histories, messages, self.config.history)
         if self.user is None:
             return means

@@ -217,7 +217,7 @@ def _lists_kept(
 def _item_topology(fitted: Fit, split: Split, graph: Int32, rows: Int64) -> list[Topology]:
     """After stage 1, and after stage 2 moved the items."""
     degrees = np.bincount(split.train.items, minlength=len(split.items))
-    stages = {"items after stage 1": fitted.encoder.items, "items after stage 2": fitted.encoding.items}
+    stages = {"items after stage 1": fitted.encoder.items, "items after stage 2": fitted.items}
     return [_topology(name, vectors.detach().cpu(), degrees, graph, rows) for name, vectors in stages.items()]
 
 

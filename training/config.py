@@ -20,6 +20,7 @@ __all__ = [
     "Budget",
     "DiffusionFitConfig",
     "EncoderFitConfig",
+    "FollowersConfig",
     "RankingConfig",
     "SplitConfig",
     "TrainConfig",
@@ -124,12 +125,23 @@ class DiffusionFitConfig(RankingConfig):
     )
 
 
+class FollowersConfig(Frozen):
+    """The graph of what tends to follow what."""
+
+    reach: Annotated[int, Field(ge=1, le=100)] = Field(10, description="places after an item that count")
+    half_life: Annotated[float, Field(gt=0)] = Field(3.0, description="places in which an edge's weight halves")
+    popularity_power: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="edges are divided by this power of the follower's number of interactions"
+    )
+
+
 class TrainConfig(ModelConfig):
     """The model's settings and how it is trained."""
 
     order: Literal["used", "ignored"] = Field("used", description="whether the model makes use of histories' order")
     split: SplitConfig = SplitConfig()
     encoder_fit: EncoderFitConfig = EncoderFitConfig()
+    followers: FollowersConfig = FollowersConfig()
     diffusion_fit: DiffusionFitConfig = DiffusionFitConfig()
     unordered: dict[str, Any] = Field(
         {}, description="settings that take the place of others where there is no order or it is ignored"

@@ -1,8 +1,9 @@
 """Stage 2: learn to denoise a user's vector, given their past, into one that lies near their next items.
 
 Loss: rank the next items before the others (training.losses, training.sampling), plus the squared error of z_0, of
-stage 1's vectors, in standardised units. The items' vectors and messages start as stage 1 made them and are learned on.
-Symbols: b users of a batch, m items, p targets of the diffusion, d coordinates.
+stage 1's vectors, in standardised units. The items' vectors and messages start as stage 1 made them, their followers'
+as training.followers finds them, and all are learned on.
+Symbols: b users of a batch, m items, s messages an item, p targets of the diffusion, d coordinates.
 """
 
 import math
@@ -20,6 +21,7 @@ from model.space import space
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.evaluate import ScoreRanker, held_out_score
+from training.followers import follower_vectors
 from training.loop import State, plain_tensors
 from training.losses import RankingLoss
 from training.sampling import Cuts, draw_cuts
@@ -67,7 +69,9 @@ class DiffusionStage:
         mu, sigma = self._statistics()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = _Model(UserDiffusion(config.model_part(), mu=mu, sigma=sigma), encoding).to(device)
+            self.model = _Model(
+                UserDiffusion(config.model_part(), mu=mu, sigma=sigma), encoding.items, self._messages()
+            ).to(device)
         tuned = [self.model.items, self.model.messages]
         for parameter in tuned:
             parameter.requires_grad_(self.fit.items_learning_rate > 0)
@@ -104,10 +108,9 @@ class DiffusionStage:
         ranker = ScoreRanker(_Denoised(self.model))
         return held_out_score(ranker, self.corpus.histories, self.held_out)
 
-    def result(self) -> tuple[UserDiffusion, Encoding]:
-        """The diffusion, and the encoding with the items as they are now."""
-        items, messages = self.model.items.detach(), self.model.messages.detach()
-        return self.model.diffusion, Encoding(self.encoding.users, items, messages)
+    def result(self) -> tuple[UserDiffusion, Tensor, Tensor]:
+        """The diffusion, and the items' vectors (m, d) and messages (s, m, d) as they are now."""
+        return self.model.diffusion, self.model.items.detach(), self.model.messages.detach()
 
     def weights(self) -> State:
         return plain_tensors(self.model.state_dict())
@@ -179,6 +182,15 @@ class DiffusionStage:
         """Keep items within the radius that is ranked reliably."""
         self.model.items.copy_(clamp_radius(self.model.items, limit=self.config.encoder.max_radius))
 
+    def _messages(self) -> Tensor:
+        """Of every kind, as the stage starts: (s, m, d); followers are as long as stage 1's on the average."""
+        own = self.encoding.messages
+        if not self.config.history.follower_half_lives:
+            return own.unsqueeze(0)
+        followers = follower_vectors(self.corpus.histories, own, self.config.followers).to(own)
+        scale = own.norm(dim=-1).mean() / followers.norm(dim=-1).mean().clamp_min(1e-12)
+        return torch.stack((own, followers * scale))
+
     def _statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, per coordinate, of each target's clean vectors in training: (p, d), (p, d)."""
         generator = np.random.default_rng([self.seed, 4])
@@ -192,14 +204,15 @@ class _Model(nn.Module):
 
     Args:
         diffusion: the users' side.
-        encoding: where items and messages start.
+        items: where the items' vectors start, (m, d).
+        messages: where their messages start, (s, m, d).
     """
 
-    def __init__(self, diffusion: UserDiffusion, encoding: Encoding) -> None:
+    def __init__(self, diffusion: UserDiffusion, items: Tensor, messages: Tensor) -> None:
         super().__init__()
         self.diffusion = diffusion
-        self.items = nn.Parameter(encoding.items.clone())
-        self.messages = nn.Parameter(encoding.messages.clone())
+        self.items = nn.Parameter(items.clone())
+        self.messages = nn.Parameter(messages.clone())
 
     def condition(self, histories: Histories) -> Tensor:
         """(b, c, d)."""

@@ -27,8 +27,7 @@ PROBE_K = 20
 def build_model(fitted: Fit, train: Histories) -> TrainedModel:
     """The trained parts on the CPU, with over-fetch sizes that certify 95 % of users with these histories at once."""
     diffusion = fitted.diffusion.cpu().eval()
-    encoding = fitted.encoding
-    vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (encoding.items, encoding.messages))
+    vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (fitted.items, fitted.messages))
     users = np.flatnonzero(train.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
     n_items = len(vectors)

@@ -7,6 +7,7 @@ what says most about the next items, so the model that is kept is trained anew w
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from model.diffusion import UserDiffusion
 from model.encoder import Encoding
@@ -29,13 +30,15 @@ class Fit:
 
     Attributes:
         diffusion: the users' side.
-        encoding: users as stage 1 knows them, items as they are ranked.
+        items: vectors that items are ranked by, (m, d).
+        messages: what they say in a history, (s, m, d).
         encoder: stage 1's encoding, before stage 2 moved the items.
         search: the search's states by stage: `best_epoch`, and `best`, the score on what was held out.
     """
 
     diffusion: UserDiffusion
-    encoding: Encoding
+    items: Tensor
+    messages: Tensor
     encoder: Encoding
     search: dict[str, State]
 

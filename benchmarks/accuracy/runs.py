@@ -216,7 +216,7 @@ def _figures(fitted: Fit, model: TrainedModel, states: dict[str, State], problem
     and with diffusion."""
     figures = {"gate": fitted.diffusion.gate.item()}
     figures |= {f"{name} epochs": float(state["best_epoch"]) for name, state in states.items()}
-    for when, vectors in (("stage 1", fitted.encoder.items), ("stage 2", fitted.encoding.items)):
+    for when, vectors in (("stage 1", fitted.encoder.items), ("stage 2", fitted.items)):
         figures[f"items' radius-degree Spearman, {when}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
         figures[f"items' graph-neighbour overlap, {when}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
     users = np.flatnonzero(problem.train.lengths)

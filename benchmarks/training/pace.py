@@ -133,14 +133,14 @@ class _Hdrm:
     """Scores users by the model as it is in training."""
 
     def __init__(self, stage: DiffusionStage) -> None:
-        self.diffusion, self.encoding = stage.result()
+        self.diffusion, self.items, self.messages = stage.result()
 
     @torch.no_grad()
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
         """(b, m) float32."""
-        config, items = self.diffusion.config, self.encoding.items
-        condition = self.diffusion.condition(histories, items, self.encoding.messages)
-        squares = space(config.encoder.space).pairwise_square(self.diffusion(condition, config.steps), items)
+        config = self.diffusion.config
+        condition = self.diffusion.condition(histories, self.items, self.messages)
+        squares = space(config.encoder.space).pairwise_square(self.diffusion(condition, config.steps), self.items)
         scores: npt.NDArray[np.float32] = -squares.cpu().numpy()
         return scores
 

@@ -47,7 +47,7 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
         torch.manual_seed(seed)
         diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM))
         torch.nn.init.normal_(diffusion.item.denoiser.head.weight)
-    vectors, messages = (torch.randn(ITEMS, DIM, generator=generator) for _ in range(2))
+    vectors, messages = (torch.randn(*size, DIM, generator=generator) for size in ((ITEMS,), (2, ITEMS)))
     model = TrainedModel(diffusion, vectors, messages, {5: 10})
     histories = Histories.of([np.arange(u, u + 3, dtype=np.int32) for u in range(USERS)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
@@ -179,7 +179,7 @@ def test_a_file_too_many_and_a_wrong_directory_name_are_found(copy: Path) -> Non
 def test_another_schema_version_says_what_to_do(copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(ArtifactError, match="schema version 99, this program reads 2") as caught:
+    with pytest.raises(ArtifactError, match="schema version 99, this program reads 3") as caught:
         read_manifest(copy)
     assert caught.value.hint == "train the model again with this version of hdrm"
 

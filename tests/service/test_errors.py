@@ -152,7 +152,7 @@ def test_an_unexpected_error_is_a_500_without_internals_and_the_worker_lives_on(
     async def exchange(client: httpx.AsyncClient) -> None:
         engine = app.state.answers.engine
         messages = engine._recommender.messages
-        engine._recommender.messages = messages[:0]
+        engine._recommender.messages = messages[:, :0]
         try:
             response = await client.post("/recommend", json={"user_id": "100"}, headers={"X-Request-ID": "r-1"})
         finally:

@@ -69,7 +69,7 @@ def fitted() -> Fit:
 
 def test_the_more_general_an_item_the_nearer_it_lies_to_the_origin(fitted: Fit) -> None:
     depth = tree()[0]
-    radii = radius(fitted.encoding.items).squeeze(-1).numpy()
+    radii = radius(fitted.items).squeeze(-1).numpy()
     means = [radii[depth == level].mean() for level in range(3)]
     assert means[0] < means[1] < means[2]
     assert spearman(radii, depth) > 0.6

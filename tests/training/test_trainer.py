@@ -209,7 +209,7 @@ def test_the_order_of_a_history_matters_exactly_when_the_data_has_one(dataset: D
         backward = Histories.of([np.array([4, 3, 2, 1], np.int32)])
         with torch.no_grad():
             users = [
-                fitted.diffusion(fitted.diffusion.condition(h, fitted.encoding.items, fitted.encoding.messages), 3)
+                fitted.diffusion(fitted.diffusion.condition(h, fitted.items, fitted.messages), 3)
                 for h in (forward, backward)
             ]
         assert torch.allclose(users[0], users[1], atol=1e-6) is not matters
