@@ -79,6 +79,20 @@ class Histories:
         """Each row cut to its newest n items."""
         return self if len(self) == 0 or int(self.lengths.max()) <= n else self.select(self.ages() < n)
 
+    def pieces(self, n: int) -> tuple["Histories", Int64]:
+        """Rows cut from their newest end into rows of n items, in order; what is left over comes first.
+
+        An empty row stays one.
+
+        Returns:
+            The pieces, and the row that each row's newest piece is, (n,) int64.
+        """
+        counts = np.maximum(-(-self.lengths // n), 1)
+        ends = np.cumsum(counts)
+        lengths = np.full(counts.sum(), n)
+        lengths[ends - counts] = self.lengths - (counts - 1) * n
+        return Histories(np.concatenate(([0], np.cumsum(lengths))), self.items), ends - 1
+
     def append(self, other: "Histories") -> "Histories":
         """Each row followed by the same row of another."""
         if len(other) != len(self):

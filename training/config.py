@@ -81,16 +81,25 @@ class EncoderFitConfig(RankingConfig):
 
     budget: Budget = Budget(updates=300, least_epochs=20)
     patience: Epochs = Field(6, description="stop after this many epochs without a better score on what is held out")
-    batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step, at least")
+    batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="rows of the graph per step, at least")
     most_steps: Annotated[int, Field(ge=1)] = Field(
         20, description="steps per epoch at most: each propagates over the whole graph, so more users take larger steps"
     )
     learning_rate: Rate = Field(0.05, description="step size of Riemannian Adam")
+    piece_length: Annotated[int, Field(ge=2)] | Literal["whole"] = Field(
+        30,
+        description="in time order, a history is in the graph in pieces of so many interactions, so that items are "
+        "near that are taken up at about the same time; or whole",
+    )
     norm_penalty: Annotated[float, Field(ge=0)] = Field(0.05, description="weight of the mean squared radius")
 
-    def step_users(self, users: int) -> int:
-        """Users per step, of so many in all."""
-        return max(self.batch_users, math.ceil(users / self.most_steps))
+    def step_rows(self, rows: int) -> int:
+        """Rows of the graph per step, of so many in all."""
+        return max(self.batch_users, math.ceil(rows / self.most_steps))
+
+    def epochs(self, rows: int) -> int:
+        """Passes at most over a graph of so many rows."""
+        return self.budget.epochs(rows, self.step_rows(rows))
 
 
 class DiffusionFitConfig(RankingConfig):

@@ -52,7 +52,7 @@ def search(
     stop = sample(stop, SCORED_USERS, seed)
     first, second = config.encoder_fit, config.diffusion_fit
     encoder = EncoderStage(part, config, seed=seed, device=device, held_out=stop)
-    epochs = first.budget.epochs(len(part), first.step_users(len(part)))
+    epochs = first.epochs(len(encoder.graph))
     states = {encoder.name: run(encoder, encoder.name, epochs, first.patience)}
     schedule = second.budget.epochs(len(part), second.batch_users)
     diffusion = DiffusionStage(

@@ -31,6 +31,7 @@ from model.errors import HdrmError, UnavailableError
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus
 from training.data.datasets import Dataset
+from training.encoder_fit import graph_of
 from training.loop import Epoch, Stage, State, run_stage
 from training.search import search
 from training.splits import make_split
@@ -148,9 +149,8 @@ class Tuning:
         self.values = {name: value_of(resolved, name) for name in space}
         self.part = Corpus(split.search, len(split.items), resolved.order == "used")
         fits = resolved.encoder_fit, resolved.diffusion_fit
-        users = len(self.part)
-        first = fits[0].budget.epochs(users, fits[0].step_users(users))
-        second = fits[1].budget.epochs(users, fits[1].batch_users)
+        first = fits[0].epochs(len(graph_of(self.part, fits[0])[0]))
+        second = fits[1].budget.epochs(len(self.part), fits[1].batch_users)
         self.second_starts, self.prunable = first + 1, first + 1 + second // 2
         self.stop = split.stop
         data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]

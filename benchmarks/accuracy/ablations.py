@@ -53,6 +53,7 @@ ABLATIONS = (
     Ablation("gate fixed at 0.05", ("diffusion.gate=0.05",), shared=ENCODER),
     Ablation("items not learned on in stage 2", ("diffusion_fit.items_learning_rate=0.0",), shared=ENCODER),
     Ablation("hinge in stage 2", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ENCODER),
+    Ablation("whole histories in the graph", ("encoder_fit.piece_length='whole'",), needs_order=True),
     Ablation("no followers", ("history.follower_half_lives=[]",), shared=ENCODER, needs_order=True),
     Ablation("Euclidean space", ("encoder.space=euclidean",)),
     Ablation("order ignored", ("order=ignored",), needs_order=True),

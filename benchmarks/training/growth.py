@@ -19,7 +19,7 @@ from model.errors import HdrmError
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus
 from training.diffusion_fit import DiffusionStage
-from training.encoder_fit import EncoderStage
+from training.encoder_fit import EncoderStage, graph_of
 from training.loop import Stage
 
 __all__ = ["COLUMNS", "exponent", "exponents", "measure_growth", "measure_size"]
@@ -80,7 +80,7 @@ def measure_size(interactions: int, config: TrainConfig, seed: int, epochs: int,
     on_phase("making data", 0, 0)
     corpus = synthesise(interactions, seed=seed)
     prepare, encoder, diffusion, cpu = _train(corpus, config, seed, epochs, on_phase)
-    peak, users = peak_rss(), len(corpus)
+    peak, users, rows = peak_rss(), len(corpus), len(graph_of(corpus, config.encoder_fit)[0])
     return Size(
         interactions=interactions,
         users=users,
@@ -89,7 +89,7 @@ def measure_size(interactions: int, config: TrainConfig, seed: int, epochs: int,
         encoder_seconds=encoder,
         diffusion_seconds=diffusion,
         cpu_seconds=cpu,
-        encoder_steps=math.ceil(users / config.encoder_fit.step_users(users)),
+        encoder_steps=math.ceil(rows / config.encoder_fit.step_rows(rows)),
         diffusion_steps=math.ceil(users / config.diffusion_fit.batch_users),
         memory_bytes=peak - before,
         process_bytes=peak,

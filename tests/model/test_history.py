@@ -86,6 +86,16 @@ def test_items_messages_come_first_and_their_followers_then() -> None:
         history_vectors(histories([[0, 2]]), messages[:1], config)
 
 
+def test_pieces_are_cut_from_the_newest_end() -> None:
+    rows = histories([[0, 1, 2, 3, 4], [], [5, 6], [7]])
+    pieces, newest = rows.pieces(2)
+    assert [row.tolist() for row in pieces.rows()] == [[0], [1, 2], [3, 4], [], [5, 6], [7]]
+    assert newest.tolist() == [2, 3, 4, 5]
+    whole, same = rows.pieces(9)
+    assert [row.tolist() for row in whole.rows()] == [row.tolist() for row in rows.rows()]
+    assert same.tolist() == [0, 1, 2, 3]
+
+
 def test_offsets_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="indptr"):
         Histories(np.array([0, 3]), np.array([1], np.int32))
