@@ -8,7 +8,7 @@ inference: their answer is cut out of one list of popular items.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ Float64 = npt.NDArray[np.float64]
 NOTHING: Int32 = np.zeros(0, np.int32)
 DISTANCE_DIGITS = 6  # float32 vectors do not support more
 SHARE_DIGITS = 8
+REMEMBERED_USERS = 2**14  # about 3 MB of short ids
 LAYOUT = "2"  # of the core in the cache; a change of it must not meet older values
 
 
@@ -85,6 +86,8 @@ class Engine:
         self.loaded = loaded
         self._catalogue = loaded.artifact.catalogue
         self._recommender = loaded.artifact.recommender
+        # who comes again soon is not looked for again
+        self._users = lru_cache(REMEMBERED_USERS)(self._catalogue.users.index)
         # what all keys of this model have in common is digested once
         self._keys = hashlib.blake2b(orjson.dumps([LAYOUT, loaded.version, loaded.steps]), digest_size=16)
 
@@ -116,7 +119,7 @@ class Engine:
         return [found[row] for row in range(len(ks))]
 
     def _query(self, request: RecommendRequest) -> Query:
-        user = self._catalogue.users.index(request.user_id)
+        user = self._users(request.user_id)
         history = NOTHING if user is None else self._catalogue.histories[user]
         # popular answers are quicker to make than to look up
         key = self._key(request, history) if len(history) else None
