@@ -42,20 +42,21 @@ class Front:
         """One request."""
         place = (scope["method"], scope["path"]) if scope["type"] == "http" else None
         if place == LIVEZ:
-            await _respond(scope, send, ALIVE)
+            scope["state"]["route"] = scope["path"]
+            await _respond(send, ALIVE)
             return
         answers: Answers | None = self._state.answers
         wanted = self._request(scope) if place in RECOMMEND else None
         if wanted is None or answers is None:
             await self.app(scope, receive, send)
             return
+        scope["state"]["route"] = scope["path"]
         try:
             body = await answers.recommend(wanted, scope["state"]["request_id"])
         except (Problem, HdrmError) as error:
-            scope["state"]["route"] = scope["path"]
             await error_response(Request(scope), error)(scope, receive, send)
         else:
-            await _respond(scope, send, body)
+            await _respond(send, body)
 
     def _request(self, scope: Scope) -> RecommendRequest | None:
         """What is asked for, None if that takes a closer look."""
@@ -68,8 +69,7 @@ class Front:
             return None
 
 
-async def _respond(scope: Scope, send: Send, body: bytes) -> None:
-    scope["state"]["route"] = scope["path"]
+async def _respond(send: Send, body: bytes) -> None:
     headers = [CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
