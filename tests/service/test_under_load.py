@@ -14,6 +14,8 @@ from tests.service.conftest import DEADLINE, USERS, RedisServer, ServeProcess, e
 
 Serve = Callable[..., ServeProcess]
 
+QUIET = {"HDRM_LOG_LEVEL": "warning"}  # nobody reads the pipe that the log goes to
+
 CLIENTS = 8
 
 
@@ -40,7 +42,7 @@ def load(url: str) -> Iterator[list[int]]:
 
 
 def test_whatever_happens_to_redis_no_request_fails(serve: Serve, redis: RedisServer) -> None:
-    server = serve(HDRM_REDIS_URL=redis.url, HDRM_CACHE_MAX_BYTES="0")
+    server = serve(HDRM_REDIS_URL=redis.url, HDRM_CACHE_MAX_BYTES="0", **QUIET)
 
     def more(statuses: list[int]) -> None:
         """Until every client has been answered a few times."""
