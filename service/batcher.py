@@ -112,10 +112,9 @@ class Batcher:
         queries = [job.query for job in islice(self._queue.values(), self._most)]
         if not queries:
             return
-        quick = 0 if self._worker.pending else self._pace.fitting(queries, LOOP_SECONDS)
-        jobs = [self._queue.popitem(last=False)[1] for _ in range(quick or len(queries))]
-        if quick:
-            self._settle(jobs, self._outcomes(queries[:quick]))
+        jobs = [self._queue.popitem(last=False)[1] for _ in queries]
+        if not self._worker.pending and self._pace.seconds(queries) <= LOOP_SECONDS:
+            self._settle(jobs, self._outcomes(queries))
         else:
             self._away = asyncio.create_task(self._send_away(jobs, queries))
         if self._jobs:

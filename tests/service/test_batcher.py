@@ -251,10 +251,11 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
     converse(app, exchange)
 
 
-def test_a_pace_says_how_much_fits() -> None:
-    pace = Pace(batch=1.0, query=1.0, item=0.1)
-    queries = [Query(known=True, history=BROKEN.history, k=10, exclude_seen=True, key=str(n)) for n in range(5)]
-    assert [pace.fitting(queries, seconds) for seconds in (0.5, 2.9, 3.0, 6.9, 100.0)] == [0, 0, 1, 2, 5]
+def test_a_pace_says_how_long_a_batch_takes() -> None:
+    queries = [Query(known=True, history=BROKEN.history, k=k, exclude_seen=True, key=str(k)) for k in (10, 20)]
+    pace = Pace(batch=1.0, query=0.5, item=0.1)
+    assert pace.seconds(queries[:1]) == pytest.approx(2.5)
+    assert pace.seconds(queries) == pytest.approx(5.0)
 
 
 def test_a_measured_pace_is_a_time(artifact: Artifact) -> None:
