@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markdown import Markdown
 
+from hdrm.benchmark_serving import measure_service
 from hdrm.benchmark_settings import search_settings
 from hdrm.benchmark_training import measure_training
 from hdrm.console import command_line, err, out, progress
@@ -22,10 +23,11 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Measure: accuracy beside other models, training as data grows.",
+    help="Measure: accuracy beside other models, training as data grows, the service under load.",
 )
 
 app.command("training")(measure_training)
+app.command("serving")(measure_service)
 app.command("settings")(search_settings)
 
 

@@ -93,6 +93,11 @@ def run_server(
     settings = load_settings() if models is None else load_settings(models=models)
     for name, meant in misspelt_variables().items():
         err.print(f"note: {name} is no setting; did you mean {meant}?", markup=False, highlight=False, soft_wrap=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers > 1 and workers * settings.threads > cores:
+        err.print(
+            f"note: {workers} workers of {settings.threads} threads are more than the {cores} cores", soft_wrap=True
+        )
     listener = _bind(host, port, allow_unauthenticated=allow_unauthenticated)
     with listener:
         loaded = load_current(settings)

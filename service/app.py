@@ -1,6 +1,7 @@
 """The application: settings in, FastAPI out. The model is loaded when it starts, off the event loop."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,12 +14,14 @@ from service.answers import Answers
 from service.cache import create_cache
 from service.engine import Engine
 from service.errors import install_handlers
+from service.front import Front
 from service.middleware import BodyLimit, RequestContext
-from service.registry import Loaded, load_current, warm_up
+from service.pace import measure_pace
+from service.registry import Loaded, load_current
 from service.routes import health, metrics, recommend
 from service.settings import Settings, load_settings
 from service.telemetry import Telemetry
-from service.worker import Worker
+from service.worker import Worker, limit_threads
 
 __all__ = ["create_app"]
 
@@ -47,16 +50,22 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            worker = Worker(threads=settings.threads, max_pending=settings.max_pending)
+            worker = Worker(threads=settings.threads)
             stack.push_async_callback(asyncio.to_thread, worker.close)
-            cache = create_cache(settings)
+            cache = create_cache(settings, telemetry.count_lookup)
             stack.push_async_callback(cache.close)
             model = await worker.run(load_current, settings) if loaded is None else loaded
-            await worker.run(warm_up, model)
+            engine = Engine(model)
+            limit_threads(settings.threads)
+            await worker.run(measure_pace, engine)
+            pace = measure_pace(engine)  # again: what the event loop's own thread has to warm up is its own
             telemetry.serve_model(model.version)
-            app.state.answers = Answers(Engine(model), cache, worker, telemetry)
+            app.state.answers = Answers(engine, cache, worker, telemetry, pace, settings)
+            gc.collect()
+            gc.freeze()  # the model and the modules stay, so that collections need not look at them
             yield
             app.state.answers = None
+            gc.unfreeze()
 
     # a FastAPI whose /docs page brings its own script, so that it works without the internet
     app = FastAPIOffline(
@@ -75,6 +84,7 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
         app.include_router(module.router)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Front, state=app.state, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestContext, telemetry=telemetry)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -1,13 +1,13 @@
-"""The answer cache: Redis, or a bounded one in the process, behind one interface. A cache never fails a request."""
+"""The answer cache: a bounded one in the process, Redis behind it if there is one. A cache never fails a request."""
 
 import asyncio
 import hashlib
 import logging
+import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -15,13 +15,17 @@ from redis.backoff import NoBackoff
 
 from service.settings import Settings
 
-__all__ = ["Cache", "MemoryCache", "RedisCache", "create_cache"]
+__all__ = ["Cache", "Count", "LayeredCache", "MemoryCache", "RedisCache", "create_cache"]
 
+Backend = Literal["memory", "redis"]
 Clock = Callable[[], float]
+Count = Callable[[Backend, Literal["hit", "miss", "error"]], None]
 
 ENTRY_OVERHEAD = 250  # bytes of Python objects around one entry of the in-process cache, measured
 BREAK_SECONDS = 1.0
+JITTER = 0.1  # what is made at one time must not expire at one time
 DIGEST_SIZE = 16
+MOST_SETS = 4096  # that wait for one round trip; a cache may forget
 
 logger = logging.getLogger("hdrm.service")
 
@@ -29,7 +33,7 @@ logger = logging.getLogger("hdrm.service")
 class Cache(Protocol):
     """Keeps bytes for a while. No operation raises; `degraded` says whether the last one was possible."""
 
-    backend: Literal["memory", "redis"]
+    backend: Backend
 
     @property
     def degraded(self) -> bool:
@@ -41,7 +45,11 @@ class Cache(Protocol):
         ...
 
     async def set(self, key: str, value: bytes) -> None:
-        """Keep a value."""
+        """Keep a value; returns when it is kept."""
+        ...
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a value, soon; nobody waits for it."""
         ...
 
     async def close(self) -> None:
@@ -49,15 +57,62 @@ class Cache(Protocol):
         ...
 
 
-def create_cache(settings: Settings) -> Cache:
-    """The cache that the settings ask for."""
-    if settings.redis_url is None:
-        return MemoryCache(settings.cache_max_bytes, settings.cache_ttl_seconds)
-    return RedisCache(
-        settings.redis_url.get_secret_value(),
-        ttl_seconds=settings.cache_ttl_seconds,
-        timeout_seconds=settings.redis_timeout_seconds,
-    )
+def _uncounted(backend: Backend, outcome: Literal["hit", "miss", "error"]) -> None:
+    pass
+
+
+def create_cache(settings: Settings, count: Count = _uncounted) -> Cache:
+    """The cache that the settings ask for; `count` is told the outcome of every lookup."""
+    ttl = settings.cache_ttl_seconds
+    layers: list[Cache] = []
+    if settings.cache_max_bytes or settings.redis_url is None:
+        layers.append(MemoryCache(settings.cache_max_bytes, ttl, jitter=JITTER))
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        timeout = settings.redis_timeout_seconds
+        layers.append(RedisCache(url, ttl_seconds=ttl, timeout_seconds=timeout, jitter=JITTER))
+    return LayeredCache(layers, count)
+
+
+class LayeredCache:
+    """Caches that are asked one after the other until one has the value, which those before it then keep too.
+
+    Args:
+        layers: nearest first, at least one.
+        count: told the outcome of every lookup.
+    """
+
+    def __init__(self, layers: Sequence[Cache], count: Count = _uncounted) -> None:
+        self.backend: Backend = layers[-1].backend
+        self._layers = layers
+        self._count = count
+
+    @property
+    def degraded(self) -> bool:
+        return self._layers[-1].degraded
+
+    async def get(self, key: str) -> bytes | None:
+        for depth, layer in enumerate(self._layers):
+            value = await layer.get(key)
+            if value is not None:
+                self._count(layer.backend, "hit")
+                for missed in self._layers[:depth]:
+                    missed.put(key, value)
+                return value
+            self._count(layer.backend, "error" if layer.degraded else "miss")
+        return None
+
+    async def set(self, key: str, value: bytes) -> None:
+        for layer in self._layers:
+            await layer.set(key, value)
+
+    def put(self, key: str, value: bytes) -> None:
+        for layer in self._layers:
+            layer.put(key, value)
+
+    async def close(self) -> None:
+        for layer in self._layers:
+            await layer.close()
 
 
 class MemoryCache:
@@ -66,16 +121,20 @@ class MemoryCache:
     Args:
         max_bytes: bound of keys, values and their overhead together.
         ttl_seconds: age at which an entry is forgotten.
+        jitter: greatest part of that age, at random, by which it is forgotten earlier.
         clock: seconds, monotonic.
     """
 
-    backend: Literal["memory", "redis"] = "memory"
+    backend: Backend = "memory"
     degraded = False
 
-    def __init__(self, max_bytes: int, ttl_seconds: float, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, max_bytes: int, ttl_seconds: float, *, jitter: float = 0.0, clock: Clock = time.monotonic
+    ) -> None:
         self.size = 0
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
+        self._jitter = jitter
         self._clock = clock
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
@@ -94,11 +153,14 @@ class MemoryCache:
         return value
 
     async def set(self, key: str, value: bytes) -> None:
+        self.put(key, value)
+
+    def put(self, key: str, value: bytes) -> None:
         if key in self._entries:
             self._drop(key)
         if _cost(key, value) > self._max_bytes:
             return
-        self._entries[key] = (self._clock() + self._ttl, value)
+        self._entries[key] = (self._clock() + _shortened(self._ttl, self._jitter), value)
         self.size += _cost(key, value)
         while self.size > self._max_bytes:
             self._drop(next(iter(self._entries)))
@@ -112,40 +174,41 @@ class MemoryCache:
         self.size -= _cost(key, value)
 
 
-@dataclass(frozen=True, slots=True)
-class _Command:
-    words: tuple[str | bytes | int, ...]
-    reply: "asyncio.Future[object]"
-
-    def answer(self, reply: object) -> None:
-        if not self.reply.done():  # its request may have been given up
-            self.reply.set_result(reply)
-
-
 class RedisCache:
     """Redis behind a short time-out and a breaker.
 
-    Commands that come while others are under way go together in the next round trip, so there is one at a time
-    whatever the load. After a failure Redis is left alone for a second; then one command tries it again, so neither
-    a Redis that is gone nor one that hangs costs more than one time-out a second, and its return is noticed. Values
-    carry a digest: what was cut, altered or written by something else counts as absent.
+    What is asked while a round trip is under way goes together in the next one, as one MGET and the SETs before it,
+    so there is one at a time whatever the load. After a failure Redis is left alone for a second; then one command
+    tries it again, so neither a Redis that is gone nor one that hangs costs more than one time-out a second, and its
+    return is noticed. Values carry a digest: what was cut, altered or written by something else counts as absent.
 
     Args:
         url: redis://, rediss:// or unix://, as checked by the settings.
         ttl_seconds: age at which Redis forgets an entry.
         timeout_seconds: longest time of one round trip, DNS and connecting included.
+        jitter: greatest part of the age, at random, by which an entry is forgotten earlier.
         clock: seconds, monotonic.
     """
 
-    backend: Literal["memory", "redis"] = "redis"
+    backend: Backend = "redis"
 
-    def __init__(self, url: str, *, ttl_seconds: int, timeout_seconds: float, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        ttl_seconds: int,
+        timeout_seconds: float,
+        jitter: float = 0.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2)
         self._ttl = ttl_seconds
         self._timeout = timeout_seconds
+        self._jitter = jitter
         self._clock = clock
         self._retry_at: float | None = None
-        self._waiting: list[_Command] = []
+        self._gets: dict[str, list[asyncio.Future[bytes | None]]] = {}  # waiting, by key
+        self._sets: dict[str, bytes] = {}
         self._sender: asyncio.Task[None] | None = None
 
     @property
@@ -153,54 +216,75 @@ class RedisCache:
         return self._retry_at is not None
 
     async def get(self, key: str) -> bytes | None:
-        sealed = await self._submit("GET", key)
-        return _unseal(key, sealed) if isinstance(sealed, bytes) else None
+        if self._left_alone():
+            return None
+        reply: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._gets.setdefault(key, []).append(reply)
+        self._send_soon()
+        return await reply
 
     async def set(self, key: str, value: bytes) -> None:
-        await self._submit("SET", key, _seal(key, value), "EX", self._ttl)
+        self.put(key, value)
+        if self._sender is not None:
+            await asyncio.shield(self._sender)
+
+    def put(self, key: str, value: bytes) -> None:
+        if not self._left_alone() and len(self._sets) < MOST_SETS:
+            self._sets[key] = value
+            self._send_soon()
 
     async def close(self) -> None:
         if self._sender is not None:
             await self._sender
         await self._redis.aclose()
 
-    async def _submit(self, *words: str | bytes | int) -> object:
-        """Redis's reply, None if it gives none."""
-        if self._retry_at is not None:
-            if self._clock() < self._retry_at:
-                return None
-            self._retry_at = self._clock() + BREAK_SECONDS  # the others wait for the outcome of this one
-        command = _Command(words, asyncio.get_running_loop().create_future())
-        self._waiting.append(command)
+    def _left_alone(self) -> bool:
+        """Whether nothing may be sent now; if something may after a failure, the others wait for its outcome."""
+        if self._retry_at is None:
+            return False
+        now = self._clock()
+        if now < self._retry_at:
+            return True
+        self._retry_at = now + BREAK_SECONDS
+        return False
+
+    def _send_soon(self) -> None:
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())
-        return await command.reply
 
     async def _send(self) -> None:
-        while self._waiting:
-            commands, self._waiting = self._waiting, []
+        while self._gets or self._sets:
+            gets, self._gets = self._gets, {}
+            sets, self._sets = self._sets, {}
             try:
                 async with asyncio.timeout(self._timeout):
-                    replies = await self._round_trip(commands)
+                    found = await self._round_trip(list(gets), sets)
             except Exception as error:  # whatever it is, answers go on
                 await self._failed(error)
-                commands, self._waiting = commands + self._waiting, []
-                replies = [None] * len(commands)
+                for waiting in self._gets.values():  # they came while Redis was tried
+                    _answer(waiting, None)
+                self._gets, self._sets = {}, {}
+                found = [None] * len(gets)
             else:
                 self._succeeded()
-            for command, reply in zip(commands, replies, strict=True):
-                command.answer(reply)
+            for (key, waiting), sealed in zip(gets.items(), found, strict=True):
+                value = None if sealed is None else _unseal(key, sealed)
+                # what was put meanwhile need not be made again
+                _answer(waiting, self._sets.get(key) if value is None else value)
 
-    async def _round_trip(self, commands: list[_Command]) -> list[object]:
+    async def _round_trip(self, keys: list[str], sets: dict[str, bytes]) -> list[bytes | None]:
+        """What Redis has under the keys, after the values have been set."""
+        if not sets:
+            found: list[Any] = await self._redis.mget(keys)
+            return found
         pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command.words)
-        replies: list[object] = await pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            # a key that something else put a list or a set under is no failure of Redis
-            if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
-                raise reply
-        return replies
+        for key, value in sets.items():
+            seconds = max(1, round(_shortened(self._ttl, self._jitter)))
+            pipeline.execute_command("SET", key, _seal(key, value), "EX", seconds)
+        if keys:
+            pipeline.execute_command("MGET", *keys)
+        replies: list[list[bytes | None]] = await pipeline.execute()
+        return replies[-1] if keys else []
 
     def _succeeded(self) -> None:
         if self._retry_at is not None:
@@ -220,6 +304,16 @@ class RedisCache:
 
 def _cost(key: str, value: bytes) -> int:
     return len(key) + len(value) + ENTRY_OVERHEAD
+
+
+def _answer(waiting: Sequence["asyncio.Future[bytes | None]"], value: bytes | None) -> None:
+    for reply in waiting:
+        if not reply.done():  # its request may have been given up
+            reply.set_result(value)
+
+
+def _shortened(seconds: float, jitter: float) -> float:
+    return seconds * (1 - jitter * random.random())
 
 
 def _seal(key: str, value: bytes) -> bytes:

@@ -1,32 +1,36 @@
-"""From requests to answers in three phases, each on a list: prepare (ids), infer (torch, FAISS), finish (bytes).
+"""From requests to answers in three phases, each on a list: prepare (ids), infer (model), finish (bytes).
 
-prepare looks ids up and is cheap enough for the event loop; infer and finish belong in the worker thread. A
-batcher can collect prepared queries and hand them on together: no phase relates one entry to another. A user's
-vector is rounded differently in batches of different sizes, so distances then agree to about 1e-6 and items
-nearer to a tie than that may change places.
+prepare looks ids up; infer and finish are given the queries of all requests that have arrived together: one gather
+of histories, one denoising, one search. No phase relates one entry to another. Users without a history need no
+inference: their answer is cut out of one list of popular items.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from model.history import Histories
+from model.retrieval import Hits
+from model.vocabulary import Vocabulary
 from service.registry import Loaded
-from service.schemas import RecommendRequest, Strategy
+from service.schemas import MOST_ITEMS, RecommendRequest, Strategy
 
 __all__ = ["Engine", "Query", "Ranking"]
 
 Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 NOTHING: Int32 = np.zeros(0, np.int32)
 DISTANCE_DIGITS = 6  # float32 vectors do not support more
 SHARE_DIGITS = 8
-LAYOUT = "1"  # of the core in the cache; a change of it must not meet older values
+REMEMBERED_USERS = 2**14  # about 3 MB of short ids
+LAYOUT = "2"  # of the core in the cache; a change of it must not meet older values
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Query:
         known: whether the model has seen the user.
         history: the user's item indices, newest last; empty if unknown.
         k, exclude_seen: as in the request.
-        key: where the answer is cached; None if it is not worth it.
+        key: where the answer is cached; None where there is no history to infer from.
     """
 
     known: bool
@@ -49,7 +53,7 @@ class Query:
     @property
     def strategy(self) -> Strategy:
         """A model of histories has nothing to say about an empty one."""
-        return "hdrm" if len(self.history) else "popular"
+        return "popular" if self.key is None else "hdrm"
 
     @property
     def excluded(self) -> Int32:
@@ -59,19 +63,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The items of an answer, best first.
+    """The items of an answer, nearest first.
 
     Attributes:
         items: item indices, (k',) int32.
-        scores: greater is better, (k',) float64.
-        distances: (k',) float64; None for popular items.
-        rounds: searches it took; None for popular items.
+        distances: rounded, (k',) float64.
+        rounds: searches it took.
     """
 
     items: Int32
-    scores: Float64
-    distances: Float64 | None
-    rounds: int | None
+    distances: Float64
+    rounds: int
 
 
 class Engine:
@@ -85,79 +87,102 @@ class Engine:
         self.loaded = loaded
         self._catalogue = loaded.artifact.catalogue
         self._recommender = loaded.artifact.recommender
-        self._shares = self._catalogue.counts / max(int(self._catalogue.counts.sum()), 1)
+        users, histories = self._catalogue.users, self._catalogue.histories
+        # plain arrays over the same memory: a memory map takes ten times as long to cut a piece from
+        users = Vocabulary(np.asarray(users.blob), np.asarray(users.offsets))
+        self._histories = Histories(np.asarray(histories.indptr), np.asarray(histories.items))
+        # who comes again soon is not looked for again
+        self._users = lru_cache(REMEMBERED_USERS)(users.index)
+        # what all keys of this model have in common is digested once
+        self._keys = hashlib.blake2b(orjson.dumps([LAYOUT, loaded.version, loaded.steps]), digest_size=16)
 
     def prepare(self, requests: Sequence[RecommendRequest]) -> list[Query]:
         """Look users and their histories up."""
         return [self._query(request) for request in requests]
 
+    def popular(self, query: Query) -> bytes:
+        """The core of an answer to a user without a history."""
+        return self._core(query, self._popular[: query.k])
+
     def infer(self, queries: Sequence[Query]) -> list[Ranking]:
-        """Rank items for every query; those of known users go through the diffusion together."""
-        rankings: dict[int, Ranking] = {}
-        personal = [row for row, query in enumerate(queries) if query.strategy == "hdrm"]
-        if personal:
-            histories = Histories.of([queries[row].history for row in personal])
-            vectors = self._recommender.user_vectors(histories, self.loaded.steps)
-            for k in sorted({queries[row].k for row in personal}):
-                places = [place for place, row in enumerate(personal) if queries[row].k == k]
-                excluded = [queries[personal[place]].excluded for place in places]
-                for place, hits in zip(
-                    places, self._recommender.index.search(vectors[places], k, excluded), strict=True
-                ):
-                    distances = hits.distances.round(DISTANCE_DIGITS)
-                    rankings[personal[place]] = Ranking(hits.items, 0.0 - distances, distances, hits.rounds)
-        for row, query in enumerate(queries):
-            if row not in rankings:
-                items = self._recommender.most_popular(query.k, query.excluded)
-                rankings[row] = Ranking(items, self._shares[items].round(SHARE_DIGITS), None, None)
-        return [rankings[row] for row in range(len(queries))]
+        """Rank items for users with a history, all of them together."""
+        histories = Histories.of([query.history for query in queries])
+        vectors = self._recommender.user_vectors(histories, self.loaded.steps)
+        found = self._search(vectors, [query.k for query in queries], [query.excluded for query in queries])
+        return [Ranking(hits.items, hits.distances.round(DISTANCE_DIGITS), hits.rounds) for hits in found]
 
     def finish(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[bytes]:
         """The core of every answer: a JSON object without what differs from call to call (ids, times, cache)."""
-        return [self._core(query, ranking) for query, ranking in zip(queries, rankings, strict=True)]
+        return [self._core(query, self._nearest(ranking)) for query, ranking in zip(queries, rankings, strict=True)]
+
+    def _search(self, vectors: Float32, ks: Sequence[int], excluded: Sequence[Int32]) -> list[Hits]:
+        found: dict[int, Hits] = {}
+        for k in set(ks):
+            rows = [row for row, wanted in enumerate(ks) if wanted == k]
+            hits = self._recommender.index.search(vectors[rows], k, [excluded[row] for row in rows])
+            found |= zip(rows, hits, strict=True)
+        return [found[row] for row in range(len(ks))]
 
     def _query(self, request: RecommendRequest) -> Query:
-        user = self._catalogue.users.index(request.user_id)
-        history = NOTHING if user is None else np.asarray(self._catalogue.histories[user])
-        # popular answers are quick to make and not cached, so that made-up users cannot fill the cache
+        user = self._users(request.user_id)
+        history = NOTHING if user is None else self._histories[user]
+        # popular answers are quicker to make than to look up
         key = self._key(request, history) if len(history) else None
         return Query(user is not None, history, request.k, request.exclude_seen, key)
 
     def _key(self, request: RecommendRequest, history: Int32) -> str:
         """Everything the core depends on. `fallback` is not in it: it changes nothing for known users."""
-        revision = hashlib.blake2b(history.tobytes(), digest_size=16).hexdigest()
-        parts = [LAYOUT, self.loaded.version, request.user_id, revision]
-        options = [request.k, request.exclude_seen, self.loaded.steps]
-        return "hdrm:answer:" + hashlib.sha256(orjson.dumps([parts, options])).hexdigest()
+        digest = self._keys.copy()
+        # the length of a history is told first, so that no id can pass for part of one
+        digest.update(b"%d %d %d " % (request.k, request.exclude_seen, len(history)))
+        digest.update(history.tobytes())
+        digest.update(request.user_id.encode())
+        return "hdrm:answer:" + digest.hexdigest()
 
-    def _core(self, query: Query, ranking: Ranking) -> bytes:
-        return orjson.dumps(
-            {
-                "model_version": self.loaded.version,
-                "strategy": query.strategy,
-                "user_known": query.known,
-                "items": self._items(ranking),
-                "warnings": ["filters_exhausted"] if len(ranking.items) < query.k else [],
-            }
+    def _core(self, query: Query, entries: Sequence[bytes]) -> bytes:
+        return b'{"model_version":"%b","strategy":"%b","user_known":%b,"items":[%b],"warnings":[%b]}' % (
+            self.loaded.version.encode(),
+            query.strategy.encode(),
+            b"true" if query.known else b"false",
+            b",".join(entries),
+            b'"filters_exhausted"' if len(entries) < query.k else b"",
         )
 
-    def _items(self, ranking: Ranking) -> list[dict[str, object]]:
+    def _nearest(self, ranking: Ranking) -> list[bytes]:
+        """JSON of the items of a ranking."""
+        distances = _numbers(ranking.distances)
+        scores = _numbers(0.0 - ranking.distances)
+        return [
+            b'{%b,"rank":%d,"score":%b,"distance":%b}' % (self._fragment(item), rank, score, distance)
+            for rank, (item, score, distance) in enumerate(
+                zip(ranking.items.tolist(), scores, distances, strict=True), 1
+            )
+        ]
+
+    @cached_property
+    def _popular(self) -> list[bytes]:
+        """JSON of as many popular items as can be asked for, the most popular first."""
+        items = self._recommender.most_popular(MOST_ITEMS, NOTHING)
+        counts = self._catalogue.counts
+        shares = _numbers((counts[items] / max(int(counts.sum()), 1)).round(SHARE_DIGITS))
+        return [
+            b'{%b,"rank":%d,"score":%b,"distance":null}' % (self._fragment(item), rank, share)
+            for rank, (item, share) in enumerate(zip(items.tolist(), shares, strict=True), 1)
+        ]
+
+    def _fragment(self, item: int) -> bytes:
+        """JSON of what is known of an item, without braces."""
         metadata = self._catalogue.metadata
-        scores = ranking.scores.tolist()
-        distances = [None] * len(scores) if ranking.distances is None else ranking.distances.tolist()
-        entries: list[dict[str, object]] = []
-        for place, item in enumerate(ranking.items.tolist()):
-            entry: dict[str, object] = {
-                "item_id": self._catalogue.items.id(item),
-                "rank": place + 1,
-                "score": scores[place],
-                "distance": distances[place],
-            }
-            if (title := metadata.titles[item]) is not None:
-                entry["title"] = title
-            if (year := metadata.years[item]) is not None:
-                entry["year"] = year
-            if categories := metadata.categories[item]:
-                entry["categories"] = categories
-            entries.append(entry)
-        return entries
+        known: dict[str, object] = {"item_id": self._catalogue.items.id(item)}
+        if (title := metadata.titles[item]) is not None:
+            known["title"] = title
+        if (year := metadata.years[item]) is not None:
+            known["year"] = year
+        if categories := metadata.categories[item]:
+            known["categories"] = categories
+        return orjson.dumps(known)[1:-1]
+
+
+def _numbers(values: Float64) -> list[bytes]:
+    """JSON of every number."""
+    return orjson.dumps(values.tolist())[1:-1].split(b",") if len(values) else []

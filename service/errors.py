@@ -19,7 +19,15 @@ from starlette.responses import Response
 from model.errors import HdrmError, UnavailableError
 from service.schemas import FieldProblem, allowed_values
 
-__all__ = ["MEDIA_TYPE", "Problem", "install_handlers", "internal_error", "problem_document", "problem_response"]
+__all__ = [
+    "MEDIA_TYPE",
+    "Problem",
+    "error_response",
+    "install_handlers",
+    "internal_error",
+    "problem_document",
+    "problem_response",
+]
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
@@ -77,6 +85,20 @@ def problem_document(problem: Problem, *, instance: str, request_id: str) -> byt
     return orjson.dumps(document)
 
 
+def error_response(request: Request, error: Problem | HdrmError) -> Response:
+    """The answer to a request that one of our own errors has ended.
+
+    A HdrmError's message may name files, so it goes to the log and not to the client.
+    """
+    if isinstance(error, Problem):
+        return problem_response(request, error)
+    fields = {"request_id": getattr(request.state, "request_id", "")}
+    logger.error("request failed", exc_info=error, extra={"fields": fields})
+    if isinstance(error, UnavailableError):
+        return problem_response(request, Problem(503, "unavailable", "Something the service needs is not there now."))
+    return problem_response(request, internal_error())
+
+
 def internal_error() -> Problem:
     """What a client learns of an unexpected failure."""
     return Problem(500, "internal_error", "The service failed to answer; its log has the cause under the request id.")
@@ -114,12 +136,8 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """A HdrmError's message may name files, so it goes to the log and not to the client."""
-    fields = {"request_id": getattr(request.state, "request_id", "")}
-    logger.error("request failed", exc_info=error, extra={"fields": fields})
-    if isinstance(error, UnavailableError):
-        return problem_response(request, Problem(503, "unavailable", "Something the service needs is not there now."))
-    return problem_response(request, internal_error())
+    assert isinstance(error, HdrmError)
+    return error_response(request, error)
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:

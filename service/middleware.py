@@ -4,13 +4,14 @@ import asyncio
 import logging
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Problem, internal_error, problem_response
+from service.ids import new_id
+from service.peer import peer_of
 from service.telemetry import Telemetry
 
 __all__ = ["BodyLimit", "RequestContext"]
@@ -42,32 +43,40 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        request_id = given if REQUEST_ID.fullmatch(given) else new_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        status = None
+        header = (b"x-request-id", request_id.encode())
+        status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
+        peer = peer_of(scope)
+        peer.serving = asyncio.current_task()
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not peer.gone:
+                raise
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-            if status is not None:  # too late for an error answer: let the server close the connection
+            if status:  # too late for an error answer: let the server close the connection
                 raise
             await problem_response(Request(scope), internal_error())(scope, receive, send_with_id)
         finally:
-            self._report(scope, CLIENT_CLOSED_REQUEST if status is None else status, time.perf_counter() - started)
+            peer.serving = None
+            self._report(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - started)
 
     def _report(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self.telemetry.requests.labels(method, route, str(status)).observe(seconds)
+        # the framework's route, or the path of what was answered before it
+        route = scope["state"].get("route") or getattr(scope.get("route"), "path", "unmatched")
+        self.telemetry.time_request(method, route, status, seconds)
         level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
         if access.isEnabledFor(level):
             fields = {

@@ -1,18 +1,13 @@
-"""The model being served: found, verified, probed and warmed up before any request."""
+"""The model being served: found, verified and probed before any request."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from model.artifact import Artifact, load_artifact, run_probe
 from model.errors import ConfigError
-from model.history import Histories
 from model.store import ModelStore
 from service.settings import Settings
 
-__all__ = ["Loaded", "load_current", "warm_up"]
-
-WARM_UP_LENGTHS = (10, 500)
+__all__ = ["Loaded", "load_current"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,3 @@ def load_current(settings: Settings) -> Loaded:
         )
     run_probe(artifact.recommender, artifact.probe)
     return Loaded(artifact, steps)
-
-
-def warm_up(loaded: Loaded) -> None:
-    """Answer for one user, so that no request pays for first calls."""
-    histories = Histories.of([loaded.artifact.recommender.popular[:3]])
-    nothing = [np.zeros(0, np.int32)]
-    for k in WARM_UP_LENGTHS:
-        loaded.artifact.recommender.recommend(histories, k, nothing, steps=loaded.steps)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "MOST_ITEMS",
     "CacheState",
     "FieldProblem",
     "Health",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 Strategy = Literal["hdrm", "popular"]
+MOST_ITEMS = 500  # that can be asked for
 
 
 class RecommendRequest(BaseModel):
@@ -28,7 +30,7 @@ class RecommendRequest(BaseModel):
     )
 
     user_id: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="id as in the training data")
-    k: Annotated[int, Field(ge=1, le=500)] = Field(10, description="how many items")
+    k: Annotated[int, Field(ge=1, le=MOST_ITEMS)] = Field(10, description="how many items")
     exclude_seen: bool = Field(True, description="leave out the items of the user's history")
     fallback: Literal["popular", "error"] = Field(
         "popular", description="for a user the model does not know: the most popular items, or a 404 problem"

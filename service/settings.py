@@ -32,18 +32,27 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None,
         description="Redis for the answer cache: redis://, rediss:// or unix://; not set keeps answers in the "
-        "process. It may hold a password and is never logged",
+        "process alone. It may hold a password and is never logged",
     )
     redis_timeout_seconds: float = Field(
-        0.1, ge=0.005, le=5, description="longest time one Redis operation may take, connecting and DNS included"
+        0.1, ge=0.005, le=5, description="longest time one round trip to Redis may take, connecting and DNS included"
     )
-    cache_ttl_seconds: int = Field(300, ge=1, le=2_592_000, description="how long an answer is kept")
+    cache_ttl_seconds: int = Field(
+        300, ge=1, le=2_592_000, description="how long an answer is kept; up to a tenth less, at random"
+    )
     cache_max_bytes: int = Field(
-        64 * 2**20, ge=0, le=2**40, description="bound of the in-process cache; 0 turns it off. Redis has its own"
+        64 * 2**20,
+        ge=0,
+        le=2**40,
+        description="bound of the cache in each process, which stands before Redis; 0 turns it off",
     )
     threads: int = Field(1, ge=1, le=256, description="threads of torch and FAISS in each worker process")
     max_pending: int = Field(
         1024, ge=1, le=1_000_000, description="requests that may wait for inference in a worker; beyond them 503"
+    )
+    max_batch: int = Field(64, ge=1, le=4096, description="requests that are answered together at most")
+    deadline_seconds: float = Field(
+        5.0, ge=0.01, le=600, description="longest time a request may wait for inference; beyond it 503"
     )
     max_body_bytes: int = Field(2**20, ge=1024, le=2**30, description="longest request body accepted; beyond it 413")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -8,6 +8,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 __all__ = ["Telemetry"]
 
 REQUEST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 INFERENCE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 
@@ -20,9 +21,9 @@ class Telemetry:
 
     Attributes:
         requests: seconds by method, route template and status.
-        cache: lookups by backend and outcome: hit, miss, error.
         answers: answers by strategy.
         inference: seconds of inference a batch.
+        batches: queries in a batch.
         retrievals: searches by whether the first over-fetch was certified.
     """
 
@@ -36,10 +37,13 @@ class Telemetry:
             buckets=REQUEST_BUCKETS,
             registry=registry,
         )
-        self.cache = Counter("hdrm_cache_lookups", "Cache lookups.", ("backend", "outcome"), registry=registry)
+        self._lookups = Counter("hdrm_cache_lookups", "Cache lookups.", ("backend", "outcome"), registry=registry)
         self.answers = Counter("hdrm_answers", "Answers by strategy.", ("strategy",), registry=registry)
         self.inference = Histogram(
             "hdrm_inference_seconds", "Time of inference.", buckets=INFERENCE_BUCKETS, registry=registry
+        )
+        self.batches = Histogram(
+            "hdrm_batch_queries", "Queries inferred together.", buckets=BATCH_BUCKETS, registry=registry
         )
         self.retrievals = Counter(
             "hdrm_retrievals",
@@ -52,14 +56,39 @@ class Telemetry:
             "hdrm_model_info", "1 for the model served.", ("version",), registry=registry, multiprocess_mode="max"
         )
 
+        # labels() costs more than counting does, so what it finds is kept; the values of labels are few
+        self._timed: dict[tuple[str, str, int], Histogram] = {}
+        self._counted: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+
+    def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request and its time."""
+        timed = self._timed.get((method, route, status))
+        if timed is None:
+            timed = self._timed[method, route, status] = self.requests.labels(method, route, str(status))
+        timed.observe(seconds)
+
+    def count_lookup(self, backend: str, outcome: str) -> None:
+        """Count a lookup in a cache: hit, miss or error."""
+        self._count(self._lookups, backend, outcome)
+
+    def count_answer(self, strategy: str) -> None:
+        """Count an answer."""
+        self._count(self.answers, strategy)
+
     def count_rounds(self, rounds: int) -> None:
         """Count one retrieval that took this many searches."""
-        self.retrievals.labels("true" if rounds == 1 else "false").inc()
+        self._count(self.retrievals, "true" if rounds == 1 else "false")
         self._rounds.inc(rounds)
 
     def serve_model(self, version: str) -> None:
         """Say which model is served."""
         self._model.labels(version).set(1)
+
+    def _count(self, counter: Counter, *labels: str) -> None:
+        counted = self._counted.get((counter, labels))
+        if counted is None:
+            counted = self._counted[counter, labels] = counter.labels(*labels)
+        counted.inc()
 
     def render(self) -> bytes:
         """All metrics in the text format, of all worker processes together."""

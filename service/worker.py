@@ -1,4 +1,4 @@
-"""One thread beside the event loop in which all inference of a process runs."""
+"""One thread beside the event loop, for what would keep the loop from turning."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,9 +8,7 @@ from typing import TypeVar, TypeVarTuple
 import faiss
 import torch
 
-from service.errors import Problem
-
-__all__ = ["Worker"]
+__all__ = ["Worker", "limit_threads"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -21,34 +19,42 @@ class Worker:
 
     Args:
         threads: threads torch and FAISS may use within a call.
-        max_pending: calls that may wait; further ones are refused at once.
+
+    Attributes:
+        pending: calls that run or wait.
     """
 
-    def __init__(self, *, threads: int, max_pending: int) -> None:
-        # the OpenMP limit that FAISS sets belongs to the calling thread, so it is set in the thread itself
-        self._executor = ThreadPoolExecutor(1, "hdrm-inference", initializer=_limit, initargs=(threads,))
-        self._max_pending = max_pending
-        self._pending = 0
+    def __init__(self, *, threads: int) -> None:
+        self.pending = 0
+        self._executor = ThreadPoolExecutor(1, "hdrm-inference", initializer=limit_threads, initargs=(threads,))
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """The function's result.
 
         Raises:
-            Problem: 503, as many calls as allowed are waiting.
+            RuntimeError: the thread has ended.
         """
-        if self._pending >= self._max_pending:
-            raise Problem(503, "overloaded", "More requests are waiting than the service can take on.")
-        self._pending += 1
+        self.pending += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
         finally:
-            self._pending -= 1
+            self.pending -= 1
+
+    async def responds(self, seconds: float) -> bool:
+        """Whether the thread is alive and gets through with its calls in this time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.run(int)
+        except (RuntimeError, TimeoutError):
+            return False
+        return True
 
     def close(self) -> None:
         """Wait for the call that is running; the ones behind it are cancelled."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _limit(threads: int) -> None:
+def limit_threads(threads: int) -> None:
+    """How many threads torch and FAISS may use when the calling thread calls them: OpenMP's limit is a thread's own."""
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)

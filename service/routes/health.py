@@ -5,12 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from service.answers import Answers
+from service.errors import Problem
 from service.routes.state import problems, running
 from service.schemas import CacheState, Health, Readiness
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["operation"])
+
+RESPONSE_SECONDS = 2.0  # for what may be ahead in the worker thread
 
 
 @router.get("/livez")
@@ -19,9 +22,11 @@ async def livez() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", responses=problems({503: "No model is loaded."}))
+@router.get("/readyz", responses=problems({503: "No model is loaded, or inference does not get on."}))
 async def readyz(answers: Annotated[Answers, Depends(running)]) -> Readiness:
-    """The model is loaded and has passed its probe. A cache out of reach does not make the service unready."""
+    """The model is loaded, has passed its probe and answers. A cache out of reach does not make the service unready."""
+    if not await answers.worker.responds(RESPONSE_SECONDS):
+        raise Problem(503, "worker_unresponsive", "Inference does not get on.")
     await answers.cache.get("hdrm:readyz")  # so that the state below is of now, also without other requests
     return Readiness(
         status="ready",

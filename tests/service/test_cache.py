@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from model.errors import ConfigError
-from service.cache import Cache, MemoryCache, RedisCache, create_cache
+from service.cache import Cache, LayeredCache, MemoryCache, RedisCache, create_cache
 from service.settings import Settings, load_settings
 from tests.service.conftest import RedisServer, free_port
 
@@ -84,6 +84,68 @@ def test_memory_forgets_with_age() -> None:
         assert cache.size == 0
 
     asyncio.run(run())
+
+
+def test_what_is_made_at_one_time_does_not_expire_at_one_time() -> None:
+    async def run() -> None:
+        clock = Time()
+        cache = MemoryCache(10**6, 100, jitter=0.1, clock=clock)
+        for number in range(200):
+            cache.put(str(number), b"1")
+        left = []
+        for seconds in (89.9, 5.0, 5.2):
+            clock.now += seconds
+            left.append(sum([await cache.get(str(number)) is not None for number in range(200)]))
+        assert left[0] == 200
+        assert 0 < left[1] < 200
+        assert left[2] == 0
+
+    asyncio.run(run())
+
+
+def test_layers_are_asked_in_turn_and_filled_from_behind() -> None:
+    async def run() -> None:
+        counted: list[tuple[str, str]] = []
+        front, behind = MemoryCache(10_000, 60), MemoryCache(10_000, 60)
+        cache = LayeredCache([front, behind], lambda backend, outcome: counted.append((backend, outcome)))
+        await behind.set("a", b"1")
+        assert await cache.get("a") == await front.get("a") == b"1"
+        assert await cache.get("a") == b"1"
+        assert await cache.get("b") is None
+        assert [outcome for _, outcome in counted] == ["miss", "hit", "hit", "miss", "miss"]
+        cache.put("c", b"3")
+        assert await front.get("c") == await behind.get("c") == b"3"
+        await cache.close()
+
+    asyncio.run(run())
+
+
+def test_the_process_answers_before_redis_and_while_it_is_gone(redis: RedisServer) -> None:
+    async def run() -> None:
+        cache = create_cache(Settings.model_validate({"redis_url": redis.url}))
+        await cache.set("a", b"1")
+        redis.stop()
+        assert await cache.get("a") == b"1"
+        assert not cache.degraded
+        assert await cache.get("b") is None
+        assert cache.degraded
+        await cache.close()
+
+    asyncio.run(run())
+
+
+def test_redis_gets_what_nobody_waited_to_be_kept(redis: RedisServer) -> None:
+    async def run() -> None:
+        async with redis_cache(redis.url, Time(), timeout=5.0) as cache:
+            asked = asyncio.create_task(cache.get("a"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # it is on its way, and Redis has nothing
+            cache.put("a", b"1")
+            assert await asked == b"1"
+            assert await cache.get("a") == b"1"
+
+    asyncio.run(run())
+    assert redis.command(b"EXISTS", b"a") == b":1\r\n"
 
 
 def test_a_memory_bound_of_zero_keeps_nothing() -> None:

@@ -33,7 +33,7 @@ def check_problem(response: httpx.Response, status: int, code: str) -> dict[str,
     return document
 
 
-INVALID = [
+INVALID: list[tuple[str | bytes, str]] = [
     ('{"user_id": "100", "k": 0}', "k"),
     ('{"user_id": "100", "k": 501}', "k"),
     ('{"user_id": "100", "k": "10"}', "k"),

@@ -77,7 +77,7 @@ def test_probes_are_answered_while_requests_run(serve: Serve) -> None:
 
 
 def test_redis_goes_and_comes_back(serve: Serve, redis: RedisServer) -> None:
-    server = serve(HDRM_REDIS_URL=redis.url, HDRM_REDIS_TIMEOUT_SECONDS="1")
+    server = serve(HDRM_REDIS_URL=redis.url, HDRM_REDIS_TIMEOUT_SECONDS="1", HDRM_CACHE_MAX_BYTES="0")
     with httpx.Client(base_url=server.url) as client:
 
         def answer() -> tuple[bool, list[str]]:

@@ -83,7 +83,8 @@ def test_what_happens_is_counted(settings: Settings, redis: RedisServer) -> None
             'hdrm_cache_lookups_total{backend="redis",outcome="hit"} 1.0',
             'hdrm_answers_total{strategy="hdrm"} 2.0',
             'hdrm_answers_total{strategy="popular"} 1.0',
-            "hdrm_inference_seconds_count 2.0",
+            "hdrm_inference_seconds_count 1.0",
+            "hdrm_batch_queries_sum 1.0",
             f'hdrm_model_info{{version="{version}"}} 1.0',
         ):
             assert expected in lines
@@ -93,7 +94,8 @@ def test_what_happens_is_counted(settings: Settings, redis: RedisServer) -> None
 
     url = redis.url.replace("redis://", "redis://default:swordfish@")
     redis.command(b"CONFIG", b"SET", b"requirepass", b"swordfish")
-    converse(create_app(settings.model_copy(update={"redis_url": SecretStr(url)})), exchange)
+    update = {"redis_url": SecretStr(url), "cache_max_bytes": 0}
+    converse(create_app(settings.model_copy(update=update)), exchange)
 
 
 def test_two_applications_in_one_process_count_apart(settings: Settings) -> None:

@@ -1,0 +1,178 @@
+"""Queries that wait at the same time are answered together; requests for the same answer share it.
+
+Nothing waits for a batch to fill. A batch takes what there is: on an idle service, what the event loop found on its
+sockets in one turn; on a busy one, what came while the last batch ran. A batch that is quick enough runs in the event
+loop itself, because handing it to a thread and back takes longer; any other runs in the worker thread.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from service.engine import Query
+from service.errors import Problem
+from service.pace import LOOP_SECONDS, Pace
+from service.worker import Worker
+
+__all__ = ["Batcher"]
+
+EXPIRY_SECONDS = 0.01  # deadlines are kept to within this
+
+Waiter = asyncio.Future[bytes]
+Outcome = bytes | Exception
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """One answer to be made, and when each of those who wait for it has to have it."""
+
+    key: str
+    query: Query
+    waiters: dict[Waiter, float] = field(default_factory=dict)
+
+
+class Batcher:
+    """Queues queries and answers them in batches.
+
+    Args:
+        make: the answers to a batch.
+        keep: told every key and answer once.
+        worker: where batches run that would hold up the event loop.
+        pace: how long batches take.
+        most: queries in a batch at most.
+        max_waiting: requests that may wait.
+        deadline_seconds: longest time a request may wait.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Sequence[Query]], list[bytes]],
+        keep: Callable[[str, bytes], None],
+        worker: Worker,
+        *,
+        pace: Pace,
+        most: int,
+        max_waiting: int,
+        deadline_seconds: float,
+    ) -> None:
+        self.waiting = 0
+        self._make = make
+        self._keep = keep
+        self._worker = worker
+        self._pace = pace
+        self._most = most
+        self._max_waiting = max_waiting
+        self._deadline_seconds = deadline_seconds
+        self._jobs: dict[str, _Job] = {}  # in the queue or in a batch
+        self._queue: OrderedDict[str, _Job] = OrderedDict()
+        self._scheduled = False
+        self._away: asyncio.Task[None] | None = None  # the batch in the worker thread
+        self._expiry: asyncio.TimerHandle | None = None
+
+    async def ask(self, query: Query, key: str) -> bytes:
+        """The answer to a query.
+
+        Raises:
+            Problem: 503, as many requests as allowed are waiting, or the deadline has passed.
+            Exception: whatever `make` raises for this query alone.
+        """
+        others = self._worker.pending - (self._away is not None)
+        if self.waiting + others >= self._max_waiting:
+            raise Problem(503, "overloaded", "More requests are waiting than the service can take on.")
+        loop = asyncio.get_running_loop()
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._jobs[key] = self._queue[key] = _Job(key, query)
+            self._schedule()
+        waiter: Waiter = loop.create_future()
+        job.waiters[waiter] = loop.time() + self._deadline_seconds
+        self.waiting += 1
+        try:
+            return await waiter
+        finally:
+            self.waiting -= 1
+            if job.waiters.pop(waiter, None) is not None and not job.waiters:
+                self._abandon(job)
+
+    def _abandon(self, job: _Job) -> None:
+        """Nobody waits for it any more; if it is in a batch already, it is made and kept all the same."""
+        if self._queue.pop(job.key, None) is not None:
+            del self._jobs[job.key]
+
+    def _schedule(self) -> None:
+        """See to the queue once all that is ready in the event loop has run, so that it has joined the queue."""
+        if not self._scheduled and self._away is None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._scheduled = False
+        queries = [job.query for job in islice(self._queue.values(), self._most)]
+        if not queries:
+            return
+        jobs = [self._queue.popitem(last=False)[1] for _ in queries]
+        if not self._worker.pending and self._pace.seconds(queries) <= LOOP_SECONDS:
+            self._settle(jobs, self._outcomes(queries))
+        else:
+            self._away = asyncio.create_task(self._send_away(jobs, queries))
+        if self._jobs:
+            self._watch()
+        if self._queue:
+            self._schedule()
+
+    async def _send_away(self, jobs: list[_Job], queries: list[Query]) -> None:
+        outcomes: Sequence[Outcome] = [Problem(503, "shutting_down", "The service is ending.")] * len(jobs)
+        try:
+            outcomes = await self._worker.run(self._outcomes, queries)
+        except RuntimeError as error:  # the thread has ended
+            outcomes = [error] * len(jobs)
+        finally:
+            self._away = None
+            self._settle(jobs, outcomes)
+            if self._queue:
+                self._schedule()
+
+    def _outcomes(self, queries: Sequence[Query]) -> Sequence[Outcome]:
+        """An answer or an error for each query; a query that fails leaves the others their answers."""
+        try:
+            return self._make(queries)
+        except Exception as error:
+            return [error] if len(queries) == 1 else [self._outcomes([query])[0] for query in queries]
+
+    def _settle(self, jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            del self._jobs[job.key]
+            if isinstance(outcome, bytes):
+                self._keep(job.key, outcome)
+            waiters, job.waiters = job.waiters, {}
+            for waiter in waiters:
+                if waiter.done():  # its client has gone
+                    continue
+                if isinstance(outcome, bytes):
+                    waiter.set_result(outcome)
+                else:
+                    waiter.set_exception(outcome)
+
+    def _watch(self) -> None:
+        """Look after deadlines when the first one passes."""
+        if self._expiry is not None:
+            return
+        first = min((deadline for job in self._jobs.values() for deadline in job.waiters.values()), default=None)
+        if first is not None:
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_at(max(first, loop.time() + EXPIRY_SECONDS), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = asyncio.get_running_loop().time()
+        for job in list(self._jobs.values()):
+            for waiter in [waiter for waiter, deadline in job.waiters.items() if deadline <= now]:
+                del job.waiters[waiter]
+                if not waiter.done():
+                    late = f"There was no answer within {self._deadline_seconds:g} seconds."
+                    waiter.set_exception(Problem(503, "deadline_passed", late))
+            if not job.waiters:
+                self._abandon(job)
+        self._watch()

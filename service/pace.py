@@ -1,0 +1,68 @@
+"""How long batches take on this machine: measured before the service is ready, which warms it up too."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.engine import Engine, Query
+from service.schemas import MOST_ITEMS
+
+__all__ = ["LOOP_SECONDS", "Pace", "measure_pace"]
+
+LOOP_SECONDS = 0.004  # that a batch may keep the event loop from turning
+QUERIES, ITEMS = 16, 10
+REPETITIONS = 3
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long batches take.
+
+    Attributes:
+        batch: seconds of a batch, whatever is in it.
+        query: further seconds of each query.
+        item: further seconds of each item that a query asks for.
+    """
+
+    batch: float
+    query: float
+    item: float
+
+    def seconds(self, queries: Sequence[Query]) -> float:
+        """How long a batch of these queries takes."""
+        return self.batch + sum(self.query + self.item * query.k for query in queries)
+
+
+def measure_pace(engine: Engine) -> Pace:
+    """The pace of a model in the calling thread, by real users; the fastest of a few runs counts.
+
+    Answers of all lengths are made, so that no request pays for first calls.
+    """
+    catalogue = engine.loaded.artifact.catalogue
+    users = np.linspace(0, len(catalogue.histories) - 1, QUERIES).astype(int)
+    popular = engine.loaded.artifact.recommender.popular[:ITEMS]
+    histories = [history if len(history := catalogue.histories[int(user)]) else popular for user in users]
+
+    def queries(k: int) -> list[Query]:
+        return [Query(known=True, history=history, k=k, exclude_seen=True, key="") for history in histories]
+
+    engine.popular(Query(known=False, history=popular[:0], k=ITEMS, exclude_seen=True, key=None))
+    _seconds(engine, queries(MOST_ITEMS)[:1])
+    alone = _seconds(engine, queries(ITEMS)[:1])
+    if alone > LOOP_SECONDS:
+        return Pace(batch=alone, query=0.0, item=0.0)
+    together, longer = _seconds(engine, queries(ITEMS)), _seconds(engine, queries(MOST_ITEMS))
+    item = max((longer - together) / QUERIES / (MOST_ITEMS - ITEMS), 0.0)
+    each = max((together - alone) / (QUERIES - 1), 0.0)
+    return Pace(batch=max(alone - each, 0.0), query=max(each - ITEMS * item, 0.0), item=item)
+
+
+def _seconds(engine: Engine, queries: Sequence[Query]) -> float:
+    taken = []
+    for _ in range(REPETITIONS):
+        started = time.perf_counter()
+        engine.finish(queries, engine.infer(queries))
+        taken.append(time.perf_counter() - started)
+    return min(taken)
