@@ -98,14 +98,11 @@ class Engine:
         if personal:
             histories = Histories.of([queries[row].history for row in personal])
             vectors = self._recommender.user_vectors(histories, self.loaded.steps)
-            for k in sorted({queries[row].k for row in personal}):
-                places = [place for place, row in enumerate(personal) if queries[row].k == k]
-                excluded = [queries[personal[place]].excluded for place in places]
-                for place, hits in zip(
-                    places, self._recommender.index.search(vectors[places], k, excluded), strict=True
-                ):
-                    distances = hits.distances.round(DISTANCE_DIGITS)
-                    rankings[personal[place]] = Ranking(hits.items, 0.0 - distances, distances, hits.rounds)
+            ks = [queries[row].k for row in personal]
+            excluded = Histories.of([queries[row].excluded for row in personal])
+            for row, hits in zip(personal, self._recommender.index.search(vectors, ks, excluded), strict=True):
+                distances = hits.distances.round(DISTANCE_DIGITS)
+                rankings[row] = Ranking(hits.items, 0.0 - distances, distances, hits.rounds)
         for row, query in enumerate(queries):
             if row not in rankings:
                 items = self._recommender.most_popular(query.k, query.excluded)
@@ -131,33 +128,24 @@ class Engine:
         return "hdrm:answer:" + hashlib.sha256(orjson.dumps([parts, options])).hexdigest()
 
     def _core(self, query: Query, ranking: Ranking) -> bytes:
-        return orjson.dumps(
+        core = orjson.dumps(
             {
                 "model_version": self.loaded.version,
                 "strategy": query.strategy,
                 "user_known": query.known,
-                "items": self._items(ranking),
                 "warnings": ["filters_exhausted"] if len(ranking.items) < query.k else [],
             }
         )
+        return core[:-1] + b',"items":[' + b",".join(self._items(ranking)) + b"]}"
 
-    def _items(self, ranking: Ranking) -> list[dict[str, object]]:
-        metadata = self._catalogue.metadata
+    def _items(self, ranking: Ranking) -> list[bytes]:
         scores = ranking.scores.tolist()
         distances = [None] * len(scores) if ranking.distances is None else ranking.distances.tolist()
-        entries: list[dict[str, object]] = []
-        for place, item in enumerate(ranking.items.tolist()):
-            entry: dict[str, object] = {
-                "item_id": self._catalogue.items.id(item),
-                "rank": place + 1,
-                "score": scores[place],
-                "distance": distances[place],
-            }
-            if (title := metadata.titles[item]) is not None:
-                entry["title"] = title
-            if (year := metadata.years[item]) is not None:
-                entry["year"] = year
-            if categories := metadata.categories[item]:
-                entry["categories"] = categories
-            entries.append(entry)
-        return entries
+        return [
+            b"%b,%b}"
+            % (
+                orjson.dumps({"rank": place + 1, "score": scores[place], "distance": distances[place]})[:-1],
+                self._catalogue.fragments[item],
+            )
+            for place, item in enumerate(ranking.items.tolist())
+        ]

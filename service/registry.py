@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from model.artifact import Artifact, load_artifact, run_probe
 from model.errors import ConfigError
 from model.history import Histories
@@ -54,6 +52,6 @@ def load_current(settings: Settings) -> Loaded:
 def warm_up(loaded: Loaded) -> None:
     """Answer for one user, so that no request pays for first calls."""
     histories = Histories.of([loaded.artifact.recommender.popular[:3]])
-    nothing = [np.zeros(0, np.int32)]
+    nothing = Histories.empty(1)
     for k in WARM_UP_LENGTHS:
         loaded.artifact.recommender.recommend(histories, k, nothing, steps=loaded.steps)
