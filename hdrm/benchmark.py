@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markdown import Markdown
 
+from hdrm.benchmark_inference import measure_inference
+from hdrm.benchmark_retrieval import measure_retrieval
 from hdrm.benchmark_settings import search_settings
 from hdrm.benchmark_training import measure_training
 from hdrm.console import command_line, err, out, progress
@@ -22,10 +24,12 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Measure: accuracy beside other models, training as data grows.",
+    help="Measure: accuracy beside other models, training as data grows, retrieval, inference.",
 )
 
 app.command("training")(measure_training)
+app.command("retrieval")(measure_retrieval)
+app.command("inference")(measure_inference)
 app.command("settings")(search_settings)
 
 

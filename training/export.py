@@ -12,12 +12,12 @@ from model.artifact import Catalogue, Manifest, Probe, TrainedModel, write_artif
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.recommender import Recommender
-from model.retrieval import SCANNED_ITEMS, calibrate
+from model.retrieval import SCANNED_ITEMS, FlatIndex, calibrate
 from model.store import ModelStore
 from training.fit import Fit
 from training.splits import Split
 
-__all__ = ["build_model", "make_catalogue", "make_probe", "publish"]
+__all__ = ["build_model", "indexed", "make_catalogue", "make_probe", "publish"]
 
 CALIBRATION_USERS = 256
 PROBE_USERS = 8
@@ -29,14 +29,20 @@ def build_model(fitted: Fit, train: Histories) -> TrainedModel:
     diffusion = fitted.diffusion.cpu().eval()
     encoding = fitted.encoding
     vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (encoding.items, encoding.messages))
-    model = TrainedModel(diffusion, vectors, messages)
+    return indexed(TrainedModel(diffusion, vectors, messages), train)
+
+
+def indexed(model: TrainedModel, histories: Histories) -> TrainedModel:
+    """The model with an index calibrated for users with these histories, where the catalogue is large."""
+    vectors, geometry = model.vectors.numpy(), model.diffusion.config.encoder.space
     if len(vectors) <= SCANNED_ITEMS:
         return model
-    users = np.flatnonzero(train.lengths)
+    users = np.flatnonzero(histories.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
-    recommender = model.recommender(np.zeros(len(vectors), np.int64))
-    queries = recommender.user_vectors(train.take(chosen), diffusion.config.steps)
-    calibrated = calibrate(vectors.numpy(), queries, geometry=diffusion.config.encoder.space)
+    index = FlatIndex(vectors, geometry=geometry)  # it builds nothing
+    recommender = Recommender(model.diffusion, model.messages, index, np.zeros(0, np.int32))
+    queries = recommender.user_vectors(histories.take(chosen), model.diffusion.config.steps)
+    calibrated = calibrate(vectors, queries, geometry=geometry)
     return replace(model, index=calibrated.index, recall=calibrated.recall)
 
 

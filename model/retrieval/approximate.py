@@ -35,6 +35,7 @@ ROUNDS = 10
 SEED = 1
 ADDED = 1 << 16  # items added at a time
 ALIGNED = 8
+ID_BYTES = 8
 
 
 class ApproximateIndex:
@@ -69,6 +70,12 @@ class ApproximateIndex:
         self.probes, self.overfetch = probes, dict(sorted(overfetch.items()))
         self._metric = metric(geometry)
         self._exact = FlatIndex(vectors, overfetch=overfetch, geometry=geometry)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the vectors and the lists: codes, ids and centres."""
+        codes: int = self.lists.ntotal * (self.lists.code_size + ID_BYTES) + self.lists.nlist * self.lists.d * 4
+        return self.vectors.nbytes + codes
 
     def __len__(self) -> int:
         return len(self.vectors)

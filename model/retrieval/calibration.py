@@ -1,6 +1,7 @@
 """How many items an approximate search has to fetch, and from how many lists, to find nearly all of the nearest."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +37,18 @@ class Calibrated:
     recall: dict[str, float]
 
 
-def calibrate(vectors: Float32, queries: Float32, *, geometry: SpaceName = "hyperbolic") -> Calibrated:
+def calibrate(
+    vectors: Float32, queries: Float32, *, lists: Any = None, geometry: SpaceName = "hyperbolic"
+) -> Calibrated:
     """The cheapest index with a recall@20 of .99, if there is one, for queries like these.
 
     Args:
         vectors: (n, d) float32 tangent vectors of the items.
         queries: (b, d) float32 tangent vectors of users.
+        lists: those of the vectors, built if they are not given.
         geometry: what distances are measured in.
     """
-    lists, nothing = build_lists(vectors, geometry), Histories.empty(len(queries))
+    lists, nothing = lists or build_lists(vectors, geometry), Histories.empty(len(queries))
     truth = FlatIndex(vectors, geometry=geometry).search(queries, [K] * len(queries), nothing)
 
     def attempt(probes: int, factor: int) -> Calibrated:

@@ -49,6 +49,11 @@ class FlatIndex:
         self._metric = metric(geometry)
         self._longest = float(np.sqrt(np.vecdot(vectors, vectors).max(initial=0.0))) * (1 + 1e-5)
 
+    @property
+    def nbytes(self) -> int:
+        """Of the vectors; nothing is kept beside them."""
+        return self.vectors.nbytes
+
     def __len__(self) -> int:
         return len(self.vectors)
 

@@ -43,6 +43,11 @@ class Retriever(Protocol):
 
     vectors: Float32
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the vectors and of what is kept beside them."""
+        ...
+
     def search(self, queries: Float32, ks: Sequence[int], excluded: Histories, allowed: Allowed = None) -> list[Hits]:
         """The nearest items of every query, without its excluded ones.
 

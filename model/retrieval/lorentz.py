@@ -48,6 +48,11 @@ class LorentzScan:
             self._points[:, start : start + ROWS] = self._metric.items(part).T
             self._longest = max(self._longest, float(np.linalg.norm(part, axis=1).max()))
 
+    @property
+    def nbytes(self) -> int:
+        """Of the vectors and what is kept beside them."""
+        return self.vectors.nbytes + self._points.nbytes
+
     def __len__(self) -> int:
         return len(self.vectors)
 
