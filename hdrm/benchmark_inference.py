@@ -1,6 +1,7 @@
 """`hdrm benchmark inference`."""
 
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,8 @@ def measure_inference(
     models: Annotated[
         Path | None, typer.Option(help="Folder of the model store [default: a generated model of MovieLens 1M's size].")
     ] = None,
+    users: Annotated[int, typer.Option(min=1, help="Users of a generated model.")] = USERS,
+    items: Annotated[int, typer.Option(min=100, help="Items of a generated model.")] = ITEMS,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of timing; medians are reported.")] = 50,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of users and of a generated model.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="File to write the result to.")] = None,
@@ -33,7 +36,11 @@ def measure_inference(
     By phase, for users asked alone, by 16 and by 256, in turns; beside a loop over users and a loop over users and
     items in float64.
 
-    Example: hdrm benchmark inference --json inference.json
+    Examples:
+
+        hdrm benchmark inference --json inference.json
+
+        hdrm benchmark inference --users 1000000 --items 1000000 --rounds 5
     """
     writable(json_out)
     import torch
@@ -42,7 +49,7 @@ def measure_inference(
     from benchmarks.inference.document import Document
     from benchmarks.inference.measure import BATCHES, THREADS, K, measure_batch, measure_loop, users_of
     from benchmarks.training.document import environment
-    from model.artifact import load_artifact
+    from model.artifact import load_artifact, run_probe
     from model.store import ModelStore
 
     with progress() as display, tempfile.TemporaryDirectory() as folder:
@@ -50,8 +57,8 @@ def measure_inference(
         if models is None:
             path = generate_artifact(
                 ModelStore(Path(folder)),
-                users=USERS,
-                items=ITEMS,
+                users=users,
+                items=items,
                 mean_length=HISTORY,
                 dim=DIM,
                 seed=seed,
@@ -59,14 +66,18 @@ def measure_inference(
             )
         else:
             path = ModelStore(models).path()
+        phase("loading", 0, 0)
+        started = time.perf_counter()
         artifact = load_artifact(path)
-        users = users_of(artifact, seed=seed)
+        run_probe(artifact.recommender, artifact.probe)
+        loaded = time.perf_counter() - started
+        asked = users_of(artifact, seed=seed)
         batches = []
         for size in BATCHES:
             phase.title = f"batch of {size}"
-            batches.append(measure_batch(artifact, users, size, rounds=rounds, progress=phase))
+            batches.append(measure_batch(artifact, asked, size, rounds=rounds, progress=phase))
         phase.title = "loop"
-        loop = measure_loop(artifact, users, batches[-1], rounds=max(rounds // 5, 1), progress=phase)
+        loop = measure_loop(artifact, asked, batches[-1], rounds=max(rounds // 5, 1), progress=phase)
         manifest = artifact.manifest
         document = Document(
             environment=environment(command_line(), torch.device("cpu")),
@@ -74,7 +85,8 @@ def measure_inference(
             items=len(artifact.catalogue.items),
             dim=manifest.model.encoder.dim,
             steps=manifest.model.steps,
-            mean_history=float(users.lengths.mean()),
+            load_seconds=loaded,
+            mean_history=float(asked.lengths.mean()),
             k=K,
             threads=THREADS,
             batches=batches,
@@ -100,6 +112,7 @@ def show(document: "Document") -> None:
         values = (batch.gather, batch.denoise, batch.search, batch.rerank, batch.total)
         table.add_row(str(batch.users), *(f"{value:.1f}" for value in values))
     out.print(table)
+    out.print(f"loaded, checksums and probe verified, in {document.load_seconds:.1f} s")
     loop, most = document.loop, document.batches[-1].users
     out.print(
         f"one user after the other in float64: {loop.by_user:,.0f} microseconds a user, {loop.by_user_ratio:.1f} times "

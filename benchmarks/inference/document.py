@@ -38,6 +38,7 @@ class Document(Frozen):
     dim: int
     steps: int = Field(description="reverse steps")
     mean_history: float = Field(description="items in the histories of the users measured with")
+    load_seconds: float = Field(description="loading the model, its checksums and probe verified")
     k: int = Field(description="items asked for")
     threads: int
     batches: list[Batch]
