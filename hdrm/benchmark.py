@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markdown import Markdown
 
+from hdrm.benchmark_inference import measure_inference
+from hdrm.benchmark_retrieval import measure_retrieval
 from hdrm.benchmark_serving import measure_service
 from hdrm.benchmark_settings import search_settings
 from hdrm.benchmark_training import measure_training
@@ -23,10 +25,12 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Measure: accuracy beside other models, training as data grows, the service under load.",
+    help="Measure: accuracy beside other models, training as data grows, retrieval, inference, the service under load.",
 )
 
 app.command("training")(measure_training)
+app.command("retrieval")(measure_retrieval)
+app.command("inference")(measure_inference)
 app.command("serving")(measure_service)
 app.command("settings")(search_settings)
 

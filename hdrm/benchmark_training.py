@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmarks.training.document import Document, Growth, Pace
 
-__all__ = ["measure_training", "numbers_of"]
+__all__ = ["Phases", "measure_training", "numbers_of", "writable"]
 
 SMALLEST, LARGEST = 1e4, 1e9
 
@@ -59,8 +59,7 @@ def measure_training(
     """
     if interactions is None and split is None:
         raise typer.BadParameter("give one of the two, or both", param_hint="--interactions or --split")
-    if json_out is not None and not json_out.resolve().parent.is_dir():
-        raise ConfigError(f"{json_out}: the folder {json_out.resolve().parent} is not there", hint="make it first")
+    writable(json_out)
     sizes = [int(size) for size in numbers_of(interactions or "", "--interactions", SMALLEST, LARGEST)]
     wanted = numbers_of(levels or "", "--levels", 0.0, 1.0)
     import torch
@@ -72,7 +71,7 @@ def measure_training(
     varied = changes or []
     growth, pace = None, None
     with progress() as display:
-        phase = _Phases(display)
+        phase = Phases(display)
         if sizes:
             growth = measure_growth(
                 sizes, preset=preset, changes=varied, seed=seed, epochs=epochs, on_size=phase.size, on_phase=phase
@@ -89,6 +88,16 @@ def measure_training(
     show(document)
     if json_out is not None:
         err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def writable(path: Path | None) -> None:
+    """Notice before anything is measured that the result cannot be written.
+
+    Raises:
+        ConfigError: the folder that a file is to be written to is not there.
+    """
+    if path is not None and not path.resolve().parent.is_dir():
+        raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
 
 
 def numbers_of(text: str, option: str, low: float, high: float) -> list[float]:
@@ -108,7 +117,7 @@ def numbers_of(text: str, option: str, low: float, high: float) -> list[float]:
     return sorted(set(numbers))
 
 
-class _Phases:
+class Phases:
     """One line of a progress display for each phase."""
 
     def __init__(self, display: "Progress") -> None:

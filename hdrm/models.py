@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,9 @@ from rich.table import Column, Table
 from hdrm.console import err, out
 from hdrm.train import metrics_table
 from model.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from model.artifact import RetrievalInfo
 
 __all__ = ["app"]
 
@@ -94,7 +97,7 @@ def show(
         "geometry": f"dimension {manifest.model.encoder.dim}; {manifest.curvature}",
         "steps": f"{manifest.model.steps} of {manifest.model.noise.timesteps}",
         "diagnostics": ", ".join(f"{name} {value:.4g}" for name, value in manifest.diagnostics.items()),
-        "over-fetch": ", ".join(f"{m} for k={k}" for k, m in manifest.overfetch.items()),
+        "retrieval": retrieval_words(manifest.retrieval),
         "files": f"{len(manifest.files)}, {sum(f.size for f in manifest.files.values()) / 1e6:.1f} MB",
     }
     grid = Table.grid(padding=(0, 2))
@@ -102,6 +105,15 @@ def show(
         grid.add_row(label, escape(value))
     out.print(grid)
     out.print(metrics_table(manifest))
+
+
+def retrieval_words(info: "RetrievalInfo") -> str:
+    """How items are found, for people."""
+    if info.kind == "scan":
+        return "exact, a scan of all items"
+    fetched = ", ".join(f"{m} for k={k}" for k, m in info.overfetch.items())
+    found = ", ".join(f"{name} {value:.4f}" for name, value in info.recall.items())
+    return f"approximate, {info.probes} lists probed, {found}; fetched: {fetched}"
 
 
 @app.command()

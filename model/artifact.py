@@ -2,24 +2,27 @@
 
     manifest.json            what it is: settings, data, metrics, calibration, a sha256 for every other file
     weights.safetensors      the diffusion's parameters and statistics
-    items.safetensors        items' tangent vectors, (m, d) float32, and messages, (s, m, d) float32
+    vectors.npy messages.npy items' tangent vectors, (m, d), and messages, (s, m, d) float32
+    index.faiss              inverted lists (model.retrieval.approximate), where the catalogue is large
     popularity.npy           interactions of each item, (m,) int64
     users.*.npy items.*.npy  the id vocabularies (model.vocabulary)
-    history.*.npy            users' histories as compressed sparse rows (model.history), memory-mapped
-    metadata.json            titles, years and categories of the items
+    history.*.npy            users' histories as compressed sparse rows (model.history)
+    fragments.*.npy          what answers say about the items (model.fragments)
     probe.json               fixed histories and the answers they must give
     analysis.json            what was measured in training, for people (model.analysis); older artifacts have none
 
-No file is a pickle. The manifest's bytes are canonical and carry their own checksum, so a change of any byte in
-any file is noticed and named. The version is a digest of everything but the circumstances of the run: training
-again with the same data, settings and seed, on the same machine with as many threads, gives the same version.
+No file is a pickle. Arrays are memory-mapped, so processes that serve the same artifact share them. The manifest's
+bytes are canonical and carry their own checksum, so a change of any byte in any file is noticed and named. The version
+is a digest of everything but the circumstances of the run: training again with the same data, settings and seed, on the
+same machine with as many threads, gives the same version.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +36,11 @@ from model.analysis import ANALYSIS, Analysis
 from model.config import Frozen, ModelConfig
 from model.diffusion import UserDiffusion
 from model.errors import ArtifactError
+from model.fragments import Fragments
 from model.history import Histories
 from model.recommender import Recommender
-from model.retrieval import ExactIndex
+from model.retrieval import ApproximateIndex, LorentzScan
+from model.retrieval.approximate import read_lists, write_lists
 from model.vocabulary import Vocabulary
 
 __all__ = [
@@ -45,10 +50,10 @@ __all__ = [
     "Catalogue",
     "DataInfo",
     "FileInfo",
-    "ItemMetadata",
     "Manifest",
     "MetricsRow",
     "Probe",
+    "RetrievalInfo",
     "RunInfo",
     "TrainedModel",
     "load_artifact",
@@ -60,6 +65,7 @@ __all__ = [
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
+INDEX = "index.faiss"
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
 PROBE_TOLERANCE = 1e-4
 
@@ -91,6 +97,25 @@ class MetricsRow(Frozen):
     values: dict[str, float] = Field(description="metric name, such as recall@20, to value")
 
 
+class RetrievalInfo(Frozen):
+    """How the nearest items are found."""
+
+    kind: Literal["scan", "approximate"] = Field(
+        description="scan: exactly, by products with all items; approximate: by inverted lists over 8-bit vectors"
+    )
+    overfetch: dict[str, int] = Field(description="approximate: items to fetch and re-rank, for each list length")
+    probes: int | None = Field(description="approximate: lists looked into")
+    recall: dict[str, float] = Field(
+        description="approximate: share of the nearest items that is found, such as recall@20, for users trained on"
+    )
+
+    @model_validator(mode="after")
+    def _calibrated(self) -> Self:
+        if self.kind == "approximate" and (self.probes is None or not self.overfetch):
+            raise ValueError("an approximate search needs probes and overfetch")
+        return self
+
+
 class RunInfo(Frozen):
     """Circumstances of the run; they do not enter the version."""
 
@@ -114,18 +139,10 @@ class Manifest(Frozen):
     protocol: str = Field(description="how the metrics were measured")
     metrics: list[MetricsRow] = Field(description="the model beside its baselines, on held-out data")
     diagnostics: dict[str, float] = Field(description="learned and measured quantities, such as the gate")
-    overfetch: dict[str, int] = Field(description="items to fetch first by L2, for each list length")
+    retrieval: RetrievalInfo
     files: dict[str, FileInfo] = Field(description="every other file of the artifact")
     run: RunInfo
     checksum: str = Field(description="SHA-256 of this manifest with this field empty")
-
-
-class ItemMetadata(Frozen):
-    """What is known of the items, by item index; each list has one entry an item."""
-
-    titles: list[str | None]
-    years: list[int | None]
-    categories: list[list[str]]
 
 
 class Probe(Frozen):
@@ -154,18 +171,31 @@ class TrainedModel:
         diffusion: the user's side.
         vectors: items' tangent vectors, (m, d) float32.
         messages: items' messages, (s, m, d) float32.
-        overfetch: calibrated over-fetch by list length.
+        index: finds the items of a large catalogue; None for a scan.
+        recall: what the index was measured to find, by name.
     """
 
     diffusion: UserDiffusion
     vectors: Tensor
     messages: Tensor
-    overfetch: dict[int, int]
+    index: ApproximateIndex | None = None
+    recall: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def retrieval(self) -> RetrievalInfo:
+        """How items are found."""
+        index = self.index
+        return RetrievalInfo(
+            kind="scan" if index is None else "approximate",
+            overfetch={} if index is None else {str(k): m for k, m in index.overfetch.items()},
+            probes=None if index is None else index.probes,
+            recall=dict(self.recall),
+        )
 
     def recommender(self, counts: npt.NDArray[np.int64]) -> Recommender:
         """A recommender over these arrays; `counts` (m,) are the items' interactions."""
         geometry = self.diffusion.config.encoder.space
-        index = ExactIndex(self.vectors.numpy(), overfetch=self.overfetch, geometry=geometry)
+        index = self.index or LorentzScan(self.vectors.numpy(), geometry=geometry)
         popular = np.argsort(-counts, kind="stable").astype(np.int32)
         return Recommender(self.diffusion, self.messages, index, popular)
 
@@ -178,14 +208,14 @@ class Catalogue:
         users, items: the ids.
         histories: one row a user, item indices, newest last.
         counts: interactions of each item, (m,) int64.
-        metadata: titles, years, categories.
+        fragments: what answers say about the items.
     """
 
     users: Vocabulary
     items: Vocabulary
     histories: Histories
     counts: npt.NDArray[np.int64]
-    metadata: ItemMetadata
+    fragments: Fragments
 
 
 @dataclass(frozen=True)
@@ -216,13 +246,11 @@ def write_artifact(
         analysis: written beside it; nothing that serves reads it.
     """
     save_file(dict(model.diffusion.state_dict()), directory / "weights.safetensors")
-    save_file(
-        {"vectors": model.vectors.contiguous(), "messages": model.messages.contiguous()},
-        directory / "items.safetensors",
-    )
-    for name, array in _arrays(catalogue).items():
+    if model.index is not None:
+        write_lists(model.index.lists, directory / INDEX)
+    for name, array in (_items(model) | _arrays(catalogue)).items():
         np.save(directory / name, array, allow_pickle=False)
-    documents = {"metadata.json": catalogue.metadata, "probe.json": probe}
+    documents = {"probe.json": probe}
     for name, value in (documents | ({ANALYSIS: analysis} if analysis else {})).items():
         (directory / name).write_bytes(_canonical(value.model_dump(mode="json")))
     files = {path.name: file_info(path) for path in sorted(directory.iterdir())}
@@ -231,7 +259,7 @@ def write_artifact(
         version="",
         model=model.diffusion.config,
         curvature=CURVATURE,
-        overfetch={str(k): m for k, m in model.overfetch.items()},
+        retrieval=model.retrieval,
         files=files,
         checksum="",
         **about,
@@ -298,7 +326,7 @@ def verify_artifact(directory: Path) -> list[str]:
 
 
 def load_artifact(directory: Path) -> Artifact:
-    """Verify and load an artifact; arrays of users are memory-mapped.
+    """Verify and load an artifact; its arrays are memory-mapped.
 
     Raises:
         ArtifactError: a file is missing, altered or unreadable; all problems are listed.
@@ -315,12 +343,15 @@ def load_artifact(directory: Path) -> Artifact:
         blank = torch.ones(2, 2, manifest.model.encoder.dim)  # the weights bring the statistics
         diffusion = UserDiffusion(manifest.model, mu=blank[0], sigma=blank[1])
         diffusion.load_state_dict(weights)
-        items = load_file(directory / "items.safetensors")
+        # torch takes writable arrays alone: these copy a page that is written to, which never happens
+        vectors, messages = (
+            torch.from_numpy(_array(directory, f"{name}.npy", "c")) for name in ("vectors", "messages")
+        )
         catalogue = _read_catalogue(directory)
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
-        _check_parts(catalogue, items["vectors"], items["messages"], probe, manifest.model)
-        overfetch = {int(k): m for k, m in manifest.overfetch.items()}
-        model = TrainedModel(diffusion, items["vectors"], items["messages"], overfetch)
+        _check_parts(catalogue, vectors, messages, probe, manifest.model)
+        index = _read_index(directory, manifest, vectors)
+        model = TrainedModel(diffusion, vectors, messages, index, manifest.retrieval.recall)
         return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
@@ -334,9 +365,8 @@ def run_probe(recommender: Recommender, probe: Probe) -> None:
             does not compute what the trainer computed.
     """
     histories = Histories.of([np.array(h, np.int32) for h in probe.histories])
-    excluded = [np.zeros(0, np.int32)] * len(histories)
     k = len(probe.items[0])
-    for row, hits in enumerate(recommender.recommend(histories, k, excluded)):
+    for row, hits in enumerate(recommender.recommend(histories, k, Histories.empty(len(histories)))):
         expected = np.array(probe.distances[row])
         same = hits.distances.shape == expected.shape and np.allclose(
             hits.distances, expected, rtol=0, atol=PROBE_TOLERANCE
@@ -346,7 +376,7 @@ def run_probe(recommender: Recommender, probe: Probe) -> None:
         if not same or not set(np.array(probe.items[row])[clear]) <= set(hits.items.tolist()):
             raise ArtifactError(
                 f"probe {row} of {len(histories)}: the model does not give the answers it gave when it was trained",
-                hint="check that the installed torch and faiss match constraints.txt, or train again here",
+                hint="check that the installed torch, onnxruntime and faiss match constraints.txt, or train again here",
             )
 
 
@@ -365,27 +395,50 @@ def _arrays(catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
         "history.indptr.npy": catalogue.histories.indptr,
         "history.items.npy": catalogue.histories.items,
         "popularity.npy": catalogue.counts,
+        "fragments.bytes.npy": catalogue.fragments.blob,
+        "fragments.offsets.npy": catalogue.fragments.offsets,
     }
+
+
+def _items(model: TrainedModel) -> dict[str, npt.NDArray[Any]]:
+    return {"vectors.npy": model.vectors.contiguous().numpy(), "messages.npy": model.messages.contiguous().numpy()}
+
+
+def _array(directory: Path, name: str, mode: Literal["r", "c"] = "r") -> npt.NDArray[Any]:
+    mapped: npt.NDArray[Any] = np.load(directory / name, mmap_mode=mode, allow_pickle=False)
+    return mapped
+
+
+def _read_index(directory: Path, manifest: Manifest, vectors: Tensor) -> ApproximateIndex | None:
+    info = manifest.retrieval
+    if info.kind == "scan" or info.probes is None:
+        return None
+    return ApproximateIndex(
+        vectors.numpy(),
+        read_lists(directory / INDEX),
+        probes=info.probes,
+        overfetch={int(k): m for k, m in info.overfetch.items()},
+        geometry=manifest.model.encoder.space,
+    )
 
 
 def _read_catalogue(directory: Path) -> Catalogue:
     def array(name: str) -> npt.NDArray[Any]:
-        mapped: npt.NDArray[Any] = np.load(directory / name, mmap_mode="r", allow_pickle=False)
-        return mapped
+        return _array(directory, name)
 
     return Catalogue(
         users=Vocabulary(array("users.bytes.npy"), array("users.offsets.npy")),
         items=Vocabulary(array("items.bytes.npy"), array("items.offsets.npy")),
         histories=Histories(array("history.indptr.npy"), array("history.items.npy")),
         counts=array("popularity.npy"),
-        metadata=ItemMetadata.model_validate_json((directory / "metadata.json").read_bytes()),
+        fragments=Fragments(array("fragments.bytes.npy"), array("fragments.offsets.npy")),
     )
 
 
 def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe: Probe, model: ModelConfig) -> None:
     """Raise ValueError unless all parts are what they should be and speak of the same users and items."""
     n_items, dim = len(catalogue.items), model.encoder.dim
-    metadata, histories = catalogue.metadata, catalogue.histories
+    histories = catalogue.histories
     types = {
         "vectors": (vectors.dtype, torch.float32),
         "messages": (messages.dtype, torch.float32),
@@ -393,7 +446,7 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
         "history items": (histories.items.dtype, np.dtype(np.int32)),
         **{
             name: (v.offsets.dtype, np.dtype(np.int64))
-            for name, v in (("users", catalogue.users), ("items", catalogue.items))
+            for name, v in (("users", catalogue.users), ("items", catalogue.items), ("fragments", catalogue.fragments))
         },
     }
     for name, (got, expected) in types.items():
@@ -403,9 +456,7 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
         "vectors": (tuple(vectors.shape), (n_items, dim)),
         "messages": (tuple(messages.shape), (model.history.kinds, n_items, dim)),
         "popularity": (catalogue.counts.shape, (n_items,)),
-        "titles": (len(metadata.titles), n_items),
-        "years": (len(metadata.years), n_items),
-        "categories": (len(metadata.categories), n_items),
+        "fragments": (len(catalogue.fragments), n_items),
         "histories": (len(histories), len(catalogue.users)),
     }
     for name, (size, expected_size) in sizes.items():
@@ -417,8 +468,8 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
             raise ValueError(f"{name}: expected item indices from 0 to {n_items - 1}")
     if catalogue.counts.min(initial=0) < 0:
         raise ValueError("popularity: expected counts of at least 0")
-    for vocabulary in (catalogue.users, catalogue.items):
-        vocabulary.blob.tobytes().decode()
+    for texts in (catalogue.users, catalogue.items, catalogue.fragments):
+        texts.blob.tobytes().decode()
 
 
 def _version(manifest: Manifest) -> str:

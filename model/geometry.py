@@ -98,7 +98,7 @@ def pairwise_square_distance(u: Tensor, v: Tensor) -> Tensor:
     """Squared geodesic distances between all pairs, by one matrix product: (m, d), (n, d) -> (m, n).
 
     For training, where gradients must stay finite: cosh d - 1 is floored at 1e-6 (d of about 1e-3). Serving
-    ranks with `cosh_distance_minus_one` instead.
+    ranks by `model.retrieval.metric` instead.
     """
     result: Tensor = _SquareArcosh.apply(_reflected(u) @ exp0(v).mT)  # type: ignore[no-untyped-call]
     return result

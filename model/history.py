@@ -43,6 +43,11 @@ class Histories:
         return cls(indptr, items.astype(np.int32, copy=False))
 
     @classmethod
+    def empty(cls, n: int) -> "Histories":
+        """n rows without items."""
+        return cls(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
+
+    @classmethod
     def from_pairs(cls, users: Int64, items: Int32, n_users: int) -> "Histories":
         """From parallel arrays of pairs; the order of the pairs within a user is kept."""
         order = np.argsort(users, kind="stable")

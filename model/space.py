@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from model.geometry import arcosh1p, cosh_distance_minus_one, pairwise_square_distance, square_distance
+from model.geometry import pairwise_square_distance, square_distance
 
 __all__ = ["Space", "SpaceName", "space"]
 
@@ -20,26 +19,22 @@ Binary = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Space:
-    """How far two tangent vectors are apart.
+    """How far two tangent vectors are apart, for training; what ranks items is `model.retrieval.metric`.
 
     Attributes:
         pairwise_square: squared distances of all pairs, for training: (b, d), (n, d) -> (b, n).
         square: squared distances elementwise, for training: (..., d), (..., d) -> (...).
-        key: what rises with the distance, cheap and exact, for ranking: (..., d), (..., d) -> (...).
-        distance_of: the distance that a key stands for: (...) -> (...).
     """
 
     pairwise_square: Binary
     square: Binary
-    key: Binary
-    distance_of: Callable[[Tensor], Tensor]
 
 
 def space(name: SpaceName) -> Space:
     """The space of that name."""
     if name == "hyperbolic":
-        return Space(pairwise_square_distance, square_distance, cosh_distance_minus_one, arcosh1p)
-    return Space(_flat_pairwise_square, _flat_square, _flat_square, torch.sqrt)
+        return Space(pairwise_square_distance, square_distance)
+    return Space(_flat_pairwise_square, _flat_square)
 
 
 def _flat_square(u: Tensor, v: Tensor) -> Tensor:

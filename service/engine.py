@@ -15,7 +15,6 @@ import numpy.typing as npt
 import orjson
 
 from model.history import Histories
-from model.retrieval import Hits
 from model.vocabulary import Vocabulary
 from service.registry import Loaded
 from service.schemas import MOST_ITEMS, RecommendRequest, Strategy
@@ -108,20 +107,13 @@ class Engine:
         """Rank items for users with a history, all of them together."""
         histories = Histories.of([query.history for query in queries])
         vectors = self._recommender.user_vectors(histories, self.loaded.steps)
-        found = self._search(vectors, [query.k for query in queries], [query.excluded for query in queries])
+        excluded = Histories.of([query.excluded for query in queries])
+        found = self._recommender.index.search(vectors, [query.k for query in queries], excluded)
         return [Ranking(hits.items, hits.distances.round(DISTANCE_DIGITS), hits.rounds) for hits in found]
 
     def finish(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[bytes]:
         """The core of every answer: a JSON object without what differs from call to call (ids, times, cache)."""
         return [self._core(query, self._nearest(ranking)) for query, ranking in zip(queries, rankings, strict=True)]
-
-    def _search(self, vectors: Float32, ks: Sequence[int], excluded: Sequence[Int32]) -> list[Hits]:
-        found: dict[int, Hits] = {}
-        for k in set(ks):
-            rows = [row for row, wanted in enumerate(ks) if wanted == k]
-            hits = self._recommender.index.search(vectors[rows], k, [excluded[row] for row in rows])
-            found |= zip(rows, hits, strict=True)
-        return [found[row] for row in range(len(ks))]
 
     def _query(self, request: RecommendRequest) -> Query:
         user = self._users(request.user_id)
@@ -153,7 +145,7 @@ class Engine:
         distances = _numbers(ranking.distances)
         scores = _numbers(0.0 - ranking.distances)
         return [
-            b'{%b,"rank":%d,"score":%b,"distance":%b}' % (self._fragment(item), rank, score, distance)
+            b'{%b,"rank":%d,"score":%b,"distance":%b}' % (self._catalogue.fragments[item], rank, score, distance)
             for rank, (item, score, distance) in enumerate(
                 zip(ranking.items.tolist(), scores, distances, strict=True), 1
             )
@@ -166,21 +158,9 @@ class Engine:
         counts = self._catalogue.counts
         shares = _numbers((counts[items] / max(int(counts.sum()), 1)).round(SHARE_DIGITS))
         return [
-            b'{%b,"rank":%d,"score":%b,"distance":null}' % (self._fragment(item), rank, share)
+            b'{%b,"rank":%d,"score":%b,"distance":null}' % (self._catalogue.fragments[item], rank, share)
             for rank, (item, share) in enumerate(zip(items.tolist(), shares, strict=True), 1)
         ]
-
-    def _fragment(self, item: int) -> bytes:
-        """JSON of what is known of an item, without braces."""
-        metadata = self._catalogue.metadata
-        known: dict[str, object] = {"item_id": self._catalogue.items.id(item)}
-        if (title := metadata.titles[item]) is not None:
-            known["title"] = title
-        if (year := metadata.years[item]) is not None:
-            known["year"] = year
-        if categories := metadata.categories[item]:
-            known["categories"] = categories
-        return orjson.dumps(known)[1:-1]
 
 
 def _numbers(values: Float64) -> list[bytes]:

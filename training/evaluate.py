@@ -58,7 +58,7 @@ class RecommenderRanker:
 
     def rank(self, users: Int64, histories: Histories, masked: Histories, k: int) -> Int32:
         ranked = np.full((len(histories), k), -1, np.int32)
-        hits = self.recommender.recommend(histories, k, masked.rows(), steps=self.steps)
+        hits = self.recommender.recommend(histories, k, masked, steps=self.steps)
         for row, found in enumerate(hits):
             ranked[row, : len(found.items)] = found.items
         return ranked

@@ -1,5 +1,6 @@
-"""From a trained model to a published artifact: calibration of the over-fetch, the probe, the files."""
+"""From a trained model to a published artifact: the index, the probe, the files."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,41 +8,41 @@ import polars as pl
 import torch
 
 from model.analysis import Analysis
-from model.artifact import Catalogue, ItemMetadata, Manifest, Probe, TrainedModel, write_artifact
+from model.artifact import Catalogue, Manifest, Probe, TrainedModel, write_artifact
+from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.recommender import Recommender
-from model.retrieval import ExactIndex, required_overfetch
+from model.retrieval import SCANNED_ITEMS, FlatIndex, calibrate
 from model.store import ModelStore
 from training.fit import Fit
 from training.splits import Split
 
-__all__ = ["build_model", "make_catalogue", "make_probe", "publish"]
+__all__ = ["build_model", "indexed", "make_catalogue", "make_probe", "publish"]
 
-CALIBRATED_K = (10, 20, 50, 100, 200, 500)
 CALIBRATION_USERS = 256
-COVERED = 0.95
 PROBE_USERS = 8
 PROBE_K = 20
 
 
 def build_model(fitted: Fit, train: Histories) -> TrainedModel:
-    """The trained parts on the CPU, with over-fetch sizes that certify 95 % of users with these histories at once."""
+    """The trained parts on the CPU, with a calibrated index where the catalogue is large."""
     diffusion = fitted.diffusion.cpu().eval()
     vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (fitted.items, fitted.messages))
-    users = np.flatnonzero(train.lengths)
+    return indexed(TrainedModel(diffusion, vectors, messages), train)
+
+
+def indexed(model: TrainedModel, histories: Histories) -> TrainedModel:
+    """The model with an index calibrated for users with these histories, where the catalogue is large."""
+    vectors, geometry = model.vectors.numpy(), model.diffusion.config.encoder.space
+    if len(vectors) <= SCANNED_ITEMS:
+        return model
+    users = np.flatnonzero(histories.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
-    n_items = len(vectors)
-    geometry = diffusion.config.encoder.space
-    exhaustive = ExactIndex(vectors.numpy(), overfetch={n_items: n_items}, geometry=geometry)
-    nobody = np.zeros(0, np.int32)
-    recommender = Recommender(diffusion, messages, exhaustive, nobody)
-    queries = recommender.user_vectors(train.take(chosen), diffusion.config.steps)
-    overfetch = {
-        k: int(np.ceil(np.quantile(required_overfetch(queries, vectors.numpy(), k, geometry), COVERED)))
-        for k in CALIBRATED_K
-        if k <= n_items
-    }
-    return TrainedModel(diffusion, vectors, messages, overfetch or {n_items: n_items})
+    index = FlatIndex(vectors, geometry=geometry)  # it builds nothing
+    recommender = Recommender(model.diffusion, model.messages, index, np.zeros(0, np.int32))
+    queries = recommender.user_vectors(histories.take(chosen), model.diffusion.config.steps)
+    calibrated = calibrate(vectors, queries, geometry=geometry)
+    return replace(model, index=calibrated.index, recall=calibrated.recall)
 
 
 def make_catalogue(split: Split, items: pl.DataFrame) -> Catalogue:
@@ -53,7 +54,7 @@ def make_catalogue(split: Split, items: pl.DataFrame) -> Catalogue:
         categories=[categories or [] for categories in known["categories"].to_list()],
     )
     counts = np.bincount(split.served.items, minlength=len(split.items)).astype(np.int64)
-    return Catalogue(split.users, split.items, split.served, counts, metadata)
+    return Catalogue(split.users, split.items, split.served, counts, Fragments.of(split.items, metadata))
 
 
 def make_probe(recommender: Recommender, histories: Histories) -> Probe:
@@ -62,7 +63,7 @@ def make_probe(recommender: Recommender, histories: Histories) -> Probe:
     by_length = by_length[histories.lengths[by_length] > 0]
     chosen = by_length[np.linspace(0, len(by_length) - 1, min(PROBE_USERS, len(by_length))).astype(np.int64)]
     rows = histories.take(chosen)
-    hits = recommender.recommend(rows, PROBE_K, [np.zeros(0, np.int32)] * len(rows))
+    hits = recommender.recommend(rows, PROBE_K, Histories.empty(len(rows)))
     return Probe(
         histories=[row.tolist() for row in rows.rows()],
         items=[h.items.tolist() for h in hits],

@@ -96,7 +96,7 @@ def old(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> ModelSto
     }
     recommender = artifact.recommender
     vectors = torch.from_numpy(recommender.index.vectors)
-    model = TrainedModel(recommender.diffusion, vectors, recommender.messages, recommender.index.overfetch)
+    model = TrainedModel(recommender.diffusion, vectors, recommender.messages)
     made = ModelStore(tmp_path_factory.mktemp("old") / "models")
     with made.staging() as directory:
         write_artifact(directory, model, artifact.catalogue, artifact.probe, about)

@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 
 from model.artifact import Artifact, load_artifact
-from model.retrieval import scan
+from model.history import Histories
+from model.retrieval.hits import confined
+from model.retrieval.metric import metric
+from model.retrieval.rerank import scan
 from model.store import ModelStore
 
 DEADLINE = 300.0
@@ -105,13 +108,15 @@ def test_500_users_get_exactly_what_a_float64_scan_of_the_catalogue_gives(artifa
     users = np.linspace(0, len(histories) - 1, 500).astype(np.int64)
     rows = histories.take(users)
     vectors = recommender.user_vectors(rows, recommender.diffusion.config.steps)
-    for excluded in ([np.zeros(0, np.int32)] * 500, rows.rows()):
-        found = recommender.index.search(vectors, 20, excluded)
+    items = recommender.index.vectors
+    for excluded in (Histories.empty(500), rows):
+        found = recommender.index.search(vectors, [20] * 500, excluded)
         for row in range(500):
-            expected = scan(vectors[row], recommender.index.vectors, 20, excluded[row])
+            candidates = confined(None, row, excluded[row], len(items))
+            expected = scan(metric("hyperbolic"), vectors[row].astype(np.float64), items, candidates, 20)
             assert found[row].items.tolist() == expected.items.tolist()
             np.testing.assert_allclose(found[row].distances, expected.distances, rtol=1e-12)
-        # the certificate is what makes it so without searching everything: most users need one round
+        # the certificate is what makes it so without a float64 scan of everything: most users need one round
         assert np.mean([hits.rounds == 1 for hits in found]) > 0.8
 
 

@@ -15,7 +15,6 @@ from model.artifact import (
     Artifact,
     Catalogue,
     DataInfo,
-    ItemMetadata,
     Manifest,
     Probe,
     RunInfo,
@@ -29,7 +28,9 @@ from model.artifact import (
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig
 from model.diffusion import UserDiffusion
 from model.errors import ArtifactError
+from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
+from model.recommender import Recommender
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
 
@@ -39,7 +40,7 @@ USERS, ITEMS, DIM = 4, 30, 6
 def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00", **wrong: object) -> Manifest:
     """A small random model; `created_at` belongs to the circumstances, the rest to the content.
 
-    `wrong` replaces parts of the catalogue, the probe or the over-fetch after the probe was made.
+    `wrong` replaces parts of the catalogue or the probe after the probe was made.
     """
     generator = torch.Generator().manual_seed(seed)
     config = ModelConfig(encoder=EncoderConfig(dim=DIM), denoiser=DenoiserConfig(hidden=8))
@@ -48,17 +49,15 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
         diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM))
         torch.nn.init.normal_(diffusion.item.denoiser.head.weight)
     vectors, messages = (torch.randn(*size, DIM, generator=generator) for size in ((ITEMS,), (2, ITEMS)))
-    model = TrainedModel(diffusion, vectors, messages, {5: 10})
+    model = TrainedModel(diffusion, vectors, messages)
     histories = Histories.of([np.arange(u, u + 3, dtype=np.int32) for u in range(USERS)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
+    items = Vocabulary.of([f"i{i:02}" for i in range(ITEMS)])
+    metadata = ItemMetadata(titles=["Amélie", *[None] * 29], years=[2001, *[None] * 29], categories=[["a"], *[[]] * 29])
     catalogue = Catalogue(
-        Vocabulary.of([f"u{u}" for u in range(USERS)]),
-        Vocabulary.of([f"i{i:02}" for i in range(ITEMS)]),
-        histories,
-        counts,
-        ItemMetadata(titles=["Amélie", *[None] * 29], years=[2001, *[None] * 29], categories=[["a"], *[[]] * 29]),
+        Vocabulary.of([f"u{u}" for u in range(USERS)]), items, histories, counts, Fragments.of(items, metadata)
     )
-    hits = model.recommender(counts).recommend(histories, 5, [np.zeros(0, np.int32)] * USERS)
+    hits = model.recommender(counts).recommend(histories, 5, Histories.empty(USERS))
     probe = Probe(
         histories=[row.tolist() for row in histories.rows()],
         items=[h.items.tolist() for h in hits],
@@ -79,7 +78,6 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
     store = ModelStore(root)
     with store.staging() as staged:
         probe = wrong.pop("probe", probe)  # type: ignore[assignment]
-        model = replace(model, overfetch=wrong.pop("overfetch", model.overfetch))  # type: ignore[arg-type]
         write_artifact(staged, model, replace(catalogue, **wrong), probe, about)  # type: ignore[arg-type]
         return store.publish(staged)
 
@@ -101,13 +99,17 @@ def test_what_was_written_is_read_back(published: Path) -> None:
     assert artifact.manifest == read_manifest(published)
     assert artifact.catalogue.users.ids() == ["u0", "u1", "u2", "u3"]
     assert artifact.catalogue.histories[2].tolist() == [2, 3, 4]
-    assert artifact.catalogue.metadata.titles[0] == "Amélie"
-    assert artifact.recommender.index.overfetch == {5: 10}
+    assert artifact.catalogue.fragments.facts(0).title == "Amélie"
+    assert artifact.manifest.retrieval.kind == "scan"
     assert verify_artifact(published) == []
 
 
-def test_user_arrays_are_memory_mapped(published: Path) -> None:
-    assert isinstance(load_artifact(published).catalogue.histories.items, np.memmap)
+def test_arrays_are_memory_mapped(published: Path) -> None:
+    artifact = load_artifact(published)
+    assert isinstance(artifact.catalogue.histories.items, np.memmap)
+    assert isinstance(artifact.catalogue.fragments.blob, np.memmap)
+    maps = Path("/proc/self/maps").read_text()
+    assert all(str(published / name) in maps for name in ("vectors.npy", "messages.npy"))
 
 
 def test_no_file_is_a_pickle(published: Path) -> None:
@@ -118,17 +120,19 @@ def test_no_file_is_a_pickle(published: Path) -> None:
 
 
 FILES = [
+    "fragments.bytes.npy",
+    "fragments.offsets.npy",
     "history.indptr.npy",
     "history.items.npy",
     "items.bytes.npy",
     "items.offsets.npy",
-    "items.safetensors",
     "manifest.json",
-    "metadata.json",
+    "messages.npy",
     "popularity.npy",
     "probe.json",
     "users.bytes.npy",
     "users.offsets.npy",
+    "vectors.npy",
     "weights.safetensors",
 ]
 
@@ -195,12 +199,11 @@ def test_the_version_is_the_content_not_the_circumstances(published: Path, tmp_p
         ("users", Vocabulary.of(["u0"]), r"histories: got 4, expected 1"),
         ("items", Vocabulary.of(["i0"]), r"vectors: got \(30, 6\), expected \(1, 6\)"),
         ("counts", np.zeros(3, np.int64), r"popularity: got \(3,\), expected \(30,\)"),
-        ("metadata", ItemMetadata(titles=[], years=[], categories=[]), "titles: got 0, expected 30"),
+        ("fragments", Fragments.of(Vocabulary.of([]), ItemMetadata([], [], [])), "fragments: got 0, expected 30"),
         ("histories", Histories.of([np.array([30], np.int32)] * 4), "item indices from 0 to 29"),
         ("histories", Histories.of([np.array([-1], np.int32)] * 4), "item indices from 0 to 29"),
         ("counts", np.ones(30, np.int32), "popularity: got int32, expected int64"),
         ("counts", np.full(30, -1), "popularity: expected counts of at least 0"),
-        ("overfetch", {0: 5}, "all of them positive"),
         ("probe", Probe(histories=[[30]], items=[[0]], distances=[[0.1]]), "probe: expected item indices from 0 to 29"),
     ],
 )
@@ -239,8 +242,10 @@ def test_the_probe_accepts_the_model_it_was_made_with_and_no_other(published: Pa
     run_probe(artifact.recommender, artifact.probe)
     with torch.no_grad():
         artifact.recommender.diffusion.item.denoiser.head.weight.mul_(1.5)
+    given = artifact.recommender
+    other = Recommender(given.diffusion, given.messages, given.index, given.popular)
     with pytest.raises(ArtifactError, match="does not give the answers"):
-        run_probe(artifact.recommender, artifact.probe)
+        run_probe(other, artifact.probe)
 
 
 def test_the_probe_tolerates_rounding(published: Path) -> None:
@@ -253,10 +258,10 @@ def test_the_probe_tolerates_rounding(published: Path) -> None:
 
 def test_an_answer_is_the_same_alone_and_in_a_batch(published: Path) -> None:
     artifact: Artifact = load_artifact(published)
-    histories, nobody = artifact.catalogue.histories, np.zeros(0, np.int32)
-    together = artifact.recommender.recommend(histories, 5, [nobody] * USERS)
+    histories = artifact.catalogue.histories
+    together = artifact.recommender.recommend(histories, 5, Histories.empty(USERS))
     for user in range(USERS):
-        alone = artifact.recommender.recommend(histories.take(np.array([user])), 5, [nobody])[0]
+        alone = artifact.recommender.recommend(histories.take(np.array([user])), 5, Histories.empty(1))[0]
         assert alone.items.tolist() == together[user].items.tolist()
         np.testing.assert_allclose(alone.distances, together[user].distances, rtol=1e-5)
 

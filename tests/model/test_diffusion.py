@@ -16,14 +16,16 @@ def vectors(seed: int) -> torch.Tensor:
     return torch.randn(N_ITEMS, DIM, generator=torch.Generator().manual_seed(seed))
 
 
-ITEMS, MESSAGES = vectors(1), vectors(2)
+ITEMS, MESSAGES = vectors(1), torch.stack((vectors(2), vectors(3)))
 
 
 def diffusion(**settings: object) -> UserDiffusion:
     both = settings.get("networks") == "both"
     config = ModelConfig(
         encoder=EncoderConfig(dim=DIM),
-        history=HistoryConfig(half_lives=(UNIFORM,) if both else (1.0, UNIFORM)),
+        history=HistoryConfig(half_lives=(UNIFORM,), follower_half_lives=())
+        if both
+        else HistoryConfig(half_lives=(1.0, UNIFORM), follower_half_lives=(2.0,)),
         denoiser=DenoiserConfig(hidden=16, time_dim=6),
         diffusion=DiffusionConfig.model_validate(settings),
     )
@@ -36,9 +38,13 @@ def diffusion(**settings: object) -> UserDiffusion:
     return made.eval()
 
 
+def condition_of(model: UserDiffusion, histories: Histories = HISTORIES) -> torch.Tensor:
+    return model.condition(histories, ITEMS, MESSAGES[: model.config.history.kinds])
+
+
 def test_zero_steps_leave_the_diffusion_out_and_steps_change_the_user() -> None:
     model = diffusion()
-    condition = model.condition(HISTORIES, ITEMS, MESSAGES)
+    condition = condition_of(model)
     assert torch.equal(model(condition, 0), model.mix(condition, []))
     assert not torch.allclose(model(condition, 1), model(condition, 0))
     assert not torch.allclose(model(condition, 3), model(condition, 1))
@@ -46,17 +52,17 @@ def test_zero_steps_leave_the_diffusion_out_and_steps_change_the_user() -> None:
 
 def test_one_network_denoises_from_the_base_estimate_given_all_history_vectors() -> None:
     model = diffusion(networks="item")
-    condition = model.condition(HISTORIES, ITEMS, MESSAGES)
+    condition = condition_of(model)
     torch.testing.assert_close(condition, history_vectors(HISTORIES, MESSAGES, model.config.history))
     (target,) = model.targets(condition)
-    torch.testing.assert_close(target.anchor, condition.mean(1))  # the weights start equal
+    torch.testing.assert_close(target.anchor, condition[:, :2].mean(1))  # the weights start equal, without followers'
     assert target.condition is condition
 
 
 def test_both_networks_denoise_item_and_user_each_given_the_other() -> None:
     model = diffusion(networks="both")
-    condition = model.condition(HISTORIES, ITEMS, MESSAGES)
-    user, item = mean_vectors(HISTORIES, MESSAGES), mean_vectors(HISTORIES, ITEMS)
+    condition = condition_of(model)
+    user, item = mean_vectors(HISTORIES, MESSAGES[0]), mean_vectors(HISTORIES, ITEMS)
     ideal, refined = model.targets(condition)
     torch.testing.assert_close(ideal.anchor, item)
     torch.testing.assert_close(ideal.condition.squeeze(1), user)
@@ -69,7 +75,7 @@ def test_both_networks_denoise_item_and_user_each_given_the_other() -> None:
 def test_a_fixed_gate_mixes_as_published_and_leaves_the_encoder_s_user_alone() -> None:
     """0.95 user + 0.05 of the mean of the two results, and nothing of the base is learned."""
     model = diffusion(networks="both", gate=0.05)
-    condition = model.condition(HISTORIES, ITEMS, MESSAGES) * 0.01  # far from the cap, which changes nothing there
+    condition = condition_of(model) * 0.01  # far from the cap, which changes nothing there
     results = [t.process.reverse(t.anchor, t.condition, 2) for t in model.targets(condition)]
     small = [0.01 * result for result in results]
     expected = 0.95 * condition[:, 0] + 0.05 * (small[0] + small[1]) / 2
@@ -88,17 +94,17 @@ def test_a_learned_gate_mixes_base_and_denoised() -> None:
 @pytest.mark.parametrize("networks", ["item", "both"])
 def test_users_stay_below_the_radius_cap(networks: str) -> None:
     model = diffusion(networks=networks)
-    condition = model.condition(HISTORIES, ITEMS, MESSAGES) * 100
+    condition = condition_of(model) * 100
     assert (radius(model(condition, 3)) <= 4.0 + 1e-5).all()
 
 
 def test_an_empty_batch_has_an_empty_answer() -> None:
     model = diffusion()
-    assert model(torch.zeros(0, 2, DIM), 3).shape == (0, DIM)
+    assert model(torch.zeros(0, model.config.history.vectors, DIM), 3).shape == (0, DIM)
 
 
 @pytest.mark.parametrize("networks", ["item", "both"])
 def test_an_empty_history_has_a_finite_answer(networks: str) -> None:
     model = diffusion(networks=networks)
-    condition = model.condition(Histories.of([np.zeros(0, np.int32)]), ITEMS, MESSAGES)
+    condition = condition_of(model, Histories.of([np.zeros(0, np.int32)]))
     assert torch.isfinite(model(condition, 3)).all()

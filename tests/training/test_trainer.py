@@ -58,8 +58,8 @@ def test_the_model_learns_what_was_planted(result: Result) -> None:
 def test_the_artifact_loads_and_reproduces_its_probe(result: Result) -> None:
     artifact = load_artifact(result.path)
     run_probe(artifact.recommender, artifact.probe)
-    assert artifact.catalogue.metadata.titles[0] is None  # "i0" has none
-    assert artifact.catalogue.metadata.titles[1] == "Item 1"
+    assert artifact.catalogue.fragments.facts(0).title is None  # "i0" has none
+    assert artifact.catalogue.fragments.facts(1).title == "Item 1"
     served = artifact.catalogue.histories
     assert int(served.lengths.sum()) == int(artifact.catalogue.counts.sum())
     assert ModelStore(result.path.parent).current() == result.manifest.version

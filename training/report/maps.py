@@ -76,7 +76,8 @@ def disk(artifact: Artifact, *, seed: int = 0) -> Figure:
     generator = np.random.default_rng(seed)
     catalogue, vectors = artifact.catalogue, artifact.recommender.index.vectors
     radii = _radii(vectors)
-    metadata, kinds = catalogue.metadata, _kinds(catalogue.metadata.categories)
+    metadata = catalogue.fragments.metadata()
+    kinds = _kinds(metadata.categories)
     order = np.argsort(-catalogue.counts, kind="stable")
     titles = [short(t or i) for t, i in zip(metadata.titles, catalogue.items.ids(), strict=True)]
     picture = _Map(

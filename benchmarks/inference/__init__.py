@@ -1,0 +1,1 @@
+"""What a request costs before it is a response: from histories to ranked items, without HTTP."""

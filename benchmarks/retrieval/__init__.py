@@ -1,0 +1,1 @@
+"""How good, fast and large the ways to find the nearest items are."""

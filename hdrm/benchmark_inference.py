@@ -1,0 +1,122 @@
+"""`hdrm benchmark inference`."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from hdrm.benchmark_training import Phases, writable
+from hdrm.console import command_line, err, out, progress
+
+if TYPE_CHECKING:
+    from benchmarks.inference.document import Document
+
+__all__ = ["measure_inference"]
+
+USERS, ITEMS, HISTORY, DIM = 6040, 2810, 165, 64  # of MovieLens 1M, as `hdrm benchmark accuracy` splits it
+
+
+def measure_inference(
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the model store [default: a generated model of MovieLens 1M's size].")
+    ] = None,
+    users: Annotated[int, typer.Option(min=1, help="Users of a generated model.")] = USERS,
+    items: Annotated[int, typer.Option(min=100, help="Items of a generated model.")] = ITEMS,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of timing; medians are reported.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of users and of a generated model.")] = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="File to write the result to.")] = None,
+) -> None:
+    """Microseconds a user from history to ranked items, without HTTP, on one thread.
+
+    By phase, for users asked alone, by 16 and by 256, in turns; beside a loop over users and a loop over users and
+    items in float64.
+
+    Examples:
+
+        hdrm benchmark inference --json inference.json
+
+        hdrm benchmark inference --users 1000000 --items 1000000 --rounds 5
+    """
+    writable(json_out)
+    import torch
+
+    from benchmarks.generated import generate_artifact
+    from benchmarks.inference.document import Document
+    from benchmarks.inference.measure import BATCHES, THREADS, K, measure_batch, measure_loop, users_of
+    from benchmarks.training.document import environment
+    from model.artifact import load_artifact, run_probe
+    from model.store import ModelStore
+
+    with progress() as display, tempfile.TemporaryDirectory() as folder:
+        phase = Phases(display)
+        if models is None:
+            path = generate_artifact(
+                ModelStore(Path(folder)),
+                users=users,
+                items=items,
+                mean_length=HISTORY,
+                dim=DIM,
+                seed=seed,
+                on_phase=phase,
+            )
+        else:
+            path = ModelStore(models).path()
+        phase("loading", 0, 0)
+        started = time.perf_counter()
+        artifact = load_artifact(path)
+        run_probe(artifact.recommender, artifact.probe)
+        loaded = time.perf_counter() - started
+        asked = users_of(artifact, seed=seed)
+        batches = []
+        for size in BATCHES:
+            phase.title = f"batch of {size}"
+            batches.append(measure_batch(artifact, asked, size, rounds=rounds, progress=phase))
+        phase.title = "loop"
+        loop = measure_loop(artifact, asked, batches[-1], rounds=max(rounds // 5, 1), progress=phase)
+        manifest = artifact.manifest
+        document = Document(
+            environment=environment(command_line(), torch.device("cpu")),
+            version=manifest.version,
+            items=len(artifact.catalogue.items),
+            dim=manifest.model.encoder.dim,
+            steps=manifest.model.steps,
+            load_seconds=loaded,
+            mean_history=float(asked.lengths.mean()),
+            k=K,
+            threads=THREADS,
+            batches=batches,
+            loop=loop,
+        )
+    if json_out is not None:
+        json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+    show(document)
+    if json_out is not None:
+        err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show(document: "Document") -> None:
+    """Tables of what was measured."""
+    title = (
+        f"{escape(document.version)}: {document.items:,} items, d = {document.dim}, {document.steps} steps, histories "
+        f"of {document.mean_history:.0f}; microseconds a user"
+    )
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for head in ("users at once", "gather", "denoise", "search", "re-rank", "total"):
+        table.add_column(head, justify="right")
+    for batch in document.batches:
+        values = (batch.gather, batch.denoise, batch.search, batch.rerank, batch.total)
+        table.add_row(str(batch.users), *(f"{value:.1f}" for value in values))
+    out.print(table)
+    out.print(f"loaded, checksums and probe verified, in {document.load_seconds:.1f} s")
+    loop, most = document.loop, document.batches[-1].users
+    out.print(
+        f"one user after the other in float64: {loop.by_user:,.0f} microseconds a user, {loop.by_user_ratio:.1f} times "
+        f"those of a batch of {most}; one item after the other as well: {loop.by_pair:,.0f}, {loop.by_pair_ratio:.0f} "
+        "times",
+        soft_wrap=True,
+    )
