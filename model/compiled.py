@@ -55,7 +55,8 @@ class CompiledDiffusion:
 
     def __call__(self, condition: Float32) -> Float32:
         """(b, c, d) float32, contiguous -> (b, d) float32."""
-        rows: Float32 = self._session.run(None, {CONDITION: condition.reshape(len(condition), -1)})[0]
+        b, c, d = condition.shape
+        rows: Float32 = self._session.run(None, {CONDITION: condition.reshape(b, c * d)})[0]
         return rows
 
 
