@@ -22,6 +22,7 @@ torch.set_num_threads(1)
 
 # settings that train in a second and still learn
 QUICK = [
+    "encoder_fit.learning_rate=0.05",
     "encoder.dim=8",
     "denoiser.hidden=32",
     "encoder_fit.budget.updates=24",
