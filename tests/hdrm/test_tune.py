@@ -56,7 +56,7 @@ def test_a_killed_study_goes_on_and_its_preset_can_be_used(data_dir: Path, tmp_p
 
     settings = hdrm("train", "--settings", "--preset", preset)
     assert settings.returncode == 0, settings.stderr
-    assert "tuned.toml" in settings.stdout.replace("\n", "")  # a long path is wrapped
+    assert "tuned.toml" in "".join(settings.stdout.split())  # a long path is wrapped
 
 
 def test_what_can_be_varied_is_printed() -> None:
