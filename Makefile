@@ -32,8 +32,8 @@ install: $(VENV)/.dev ## virtual environment with everything for development
 demo: $(VENV)/.runtime ## install, fetch MovieLens 100K, train, serve on 127.0.0.1:8000
 	@$(BIN)/hdrm demo
 
-test: $(VENV)/.dev ## all tests, with coverage
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+test: $(VENV)/.dev ## all tests that need nothing installed beside, with coverage
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 --cov --cov-report=term $(PYTEST_ARGS)
 
 test-compose: $(VENV)/.dev ## the compose file, on a real Docker Engine
 	$(BIN)/python docker/test_compose.py

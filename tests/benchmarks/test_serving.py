@@ -1,7 +1,6 @@
 """The benchmark of serving: what it computes from runs, and a short one from start to end."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def test_a_missing_folder_is_noticed_first(tmp_path: Path) -> None:
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.wrk
 def test_every_path_is_measured_without_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.serving.benchmark.CONNECTIONS", (1, 16))
     store = publish_model(tmp_path / "models")
