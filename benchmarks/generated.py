@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.artifact import Catalogue, DataInfo, RunInfo, TrainedModel, write_artifact
+from model.artifact import Catalogue, TrainedModel, write_artifact
 from model.config import EncoderConfig, ModelConfig
 from model.diffusion import UserDiffusion
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
+from model.manifest import DataInfo, RunInfo
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
 from training.export import indexed, make_probe

@@ -9,6 +9,7 @@ import typer
 from rich.markdown import Markdown
 
 from hdrm.benchmark_inference import measure_inference
+from hdrm.benchmark_results import writable
 from hdrm.benchmark_retrieval import measure_retrieval
 from hdrm.benchmark_serving import measure_service
 from hdrm.benchmark_settings import search_settings
@@ -86,10 +87,7 @@ def accuracy(
     from benchmarks.accuracy.problem import read_problem
 
     for path in (json_out, markdown_out):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
-        if path is not None and path.is_dir():
-            raise ConfigError(f"{path} is a folder", hint="name a file in it")
+        writable(path)
     numbers = seeds_of(seeds)
     problem = read_problem(split, order=order.value, live=live, seed=numbers[0])
     named = None if models is None else [name.strip() for name in models.split(",")]

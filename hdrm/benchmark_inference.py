@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from hdrm.benchmark_training import Phases, writable
-from hdrm.console import command_line, err, out, progress
+from hdrm.benchmark_results import Phases, writable, write
+from hdrm.console import command_line, out, progress
 
 if TYPE_CHECKING:
     from benchmarks.inference.document import Document
@@ -43,13 +43,12 @@ def measure_inference(
         hdrm benchmark inference --users 1000000 --items 1000000 --rounds 5
     """
     writable(json_out)
-    import torch
-
+    from benchmarks.environment import environment
     from benchmarks.generated import generate_artifact
     from benchmarks.inference.document import Document
     from benchmarks.inference.measure import BATCHES, THREADS, K, measure_batch, measure_loop, users_of
-    from benchmarks.training.document import environment
-    from model.artifact import load_artifact, run_probe
+    from model.artifact import load_artifact
+    from model.probe import run_probe
     from model.store import ModelStore
 
     with progress() as display, tempfile.TemporaryDirectory() as folder:
@@ -80,7 +79,7 @@ def measure_inference(
         loop = measure_loop(artifact, asked, batches[-1], rounds=max(rounds // 5, 1), progress=phase)
         manifest = artifact.manifest
         document = Document(
-            environment=environment(command_line(), torch.device("cpu")),
+            environment=environment(command_line(), trained=False),
             version=manifest.version,
             items=len(artifact.catalogue.items),
             dim=manifest.model.encoder.dim,
@@ -92,11 +91,8 @@ def measure_inference(
             batches=batches,
             loop=loop,
         )
-    if json_out is not None:
-        json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
     show(document)
-    if json_out is not None:
-        err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+    write(document, json_out)
 
 
 def show(document: "Document") -> None:

@@ -7,8 +7,8 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hdrm.benchmark_training import Phases, writable
-from hdrm.console import command_line, err, out, progress
+from hdrm.benchmark_results import Phases, writable, write
+from hdrm.console import command_line, out, progress
 
 if TYPE_CHECKING:
     from benchmarks.retrieval.document import Document
@@ -33,19 +33,17 @@ def measure_retrieval(
     Example: hdrm benchmark retrieval --items 1000000 --dim 64 --json retrieval.json
     """
     writable(json_out)
-    import torch
-
+    from benchmarks.environment import environment
     from benchmarks.retrieval.document import Document
     from benchmarks.retrieval.measure import BATCH, THREADS
     from benchmarks.retrieval.measure import measure_retrieval as measure
-    from benchmarks.training.document import environment
 
     with progress() as display:
         phase = Phases(display)
         phase.title = f"{items:,} items"
         indexes = measure(items, dim, queries=queries, excluded=excluded, rounds=rounds, seed=seed, progress=phase)
     document = Document(
-        environment=environment(command_line(), torch.device("cpu")),
+        environment=environment(command_line(), trained=False),
         items=items,
         dim=dim,
         queries=queries,
@@ -55,11 +53,8 @@ def measure_retrieval(
         seed=seed,
         indexes=indexes,
     )
-    if json_out is not None:
-        json_out.write_text(document.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
     show(document)
-    if json_out is not None:
-        err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+    write(document, json_out)
 
 
 def show(document: "Document") -> None:

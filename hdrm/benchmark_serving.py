@@ -7,8 +7,8 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hdrm.console import command_line, err, out, progress
-from model.errors import ConfigError
+from hdrm.benchmark_results import writable, write
+from hdrm.console import command_line, out, progress
 
 if TYPE_CHECKING:
     from benchmarks.serving.document import Document, Soak
@@ -33,8 +33,7 @@ def measure_service(
 
     Example: `hdrm benchmark serving --models models --json serving.json`
     """
-    if json_out is not None and not json_out.resolve().parent.is_dir():
-        raise ConfigError(f"{json_out}: the folder {json_out.resolve().parent} is not there", hint="make it first")
+    writable(json_out)
     from benchmarks.serving.benchmark import measure_serving
 
     with progress() as display:
@@ -46,11 +45,8 @@ def measure_service(
         document = measure_serving(
             models, seconds=seconds, rounds=rounds, soak_minutes=soak, command=command_line(), on_run=on_run
         )
-    if json_out is not None:
-        json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
     show(document)
-    if json_out is not None:
-        err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
+    write(document, json_out)
 
 
 def show(document: "Document") -> None:

@@ -8,16 +8,15 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from hdrm.benchmark_results import Phases, writable, write
 from hdrm.console import command_line, err, out, progress
 from hdrm.data import RowOrder, SplitOrder, read_either
 from model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from benchmarks.training.document import Document, Growth, Pace
 
-__all__ = ["Phases", "measure_training", "numbers_of", "writable"]
+__all__ = ["measure_training", "numbers_of"]
 
 SMALLEST, LARGEST = 1e4, 1e9
 
@@ -62,9 +61,8 @@ def measure_training(
     writable(json_out)
     sizes = [int(size) for size in numbers_of(interactions or "", "--interactions", SMALLEST, LARGEST)]
     wanted = numbers_of(levels or "", "--levels", 0.0, 1.0)
-    import torch
-
-    from benchmarks.training.document import Document, environment
+    from benchmarks.environment import environment
+    from benchmarks.training.document import Document
     from benchmarks.training.growth import measure_growth
     from benchmarks.training.pace import measure_pace
 
@@ -81,23 +79,9 @@ def measure_training(
             dataset = read_either(folder, file, order)
             phase.title = escape(dataset.info.name)
             pace = measure_pace(dataset, preset=preset, changes=varied, levels=wanted, seed=seed, on_phase=phase)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    document = Document(environment=environment(command_line(), device), growth=growth, pace=pace)
-    if json_out is not None:
-        json_out.write_text(document.model_dump_json(indent=1) + "\n", "utf-8")
+    document = Document(environment=environment(command_line(), trained=True), growth=growth, pace=pace)
     show(document)
-    if json_out is not None:
-        err.print(f"written: {json_out}", markup=False, highlight=False, soft_wrap=True)
-
-
-def writable(path: Path | None) -> None:
-    """Notice before anything is measured that the result cannot be written.
-
-    Raises:
-        ConfigError: the folder that a file is to be written to is not there.
-    """
-    if path is not None and not path.resolve().parent.is_dir():
-        raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
+    write(document, json_out)
 
 
 def numbers_of(text: str, option: str, low: float, high: float) -> list[float]:
@@ -115,24 +99,6 @@ def numbers_of(text: str, option: str, low: float, high: float) -> list[float]:
     if not numbers or not all(low <= number <= high for number in numbers):
         raise ConfigError(f"{option} {text}: expected numbers from {low:g} to {high:g}, with commas between")
     return sorted(set(numbers))
-
-
-class Phases:
-    """One line of a progress display for each phase."""
-
-    def __init__(self, display: "Progress") -> None:
-        self.display, self.title, self.current, self.task = display, "", "", display.add_task("", total=None, note="")
-
-    def size(self, interactions: int) -> None:
-        """What follows is on so many interactions."""
-        self.title, self.current = f"{interactions:,}", ""
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        if name != self.current:
-            self.display.remove_task(self.task)
-            self.task = self.display.add_task(f"{self.title} {name}", total=total or None, note="", unit="ep")
-            self.current = name
-        self.display.update(self.task, completed=done)
 
 
 def show(document: "Document") -> None:

@@ -13,7 +13,7 @@ from hdrm.train import metrics_table
 from model.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from model.artifact import RetrievalInfo
+    from model.manifest import RetrievalInfo
 
 __all__ = ["app"]
 
@@ -29,7 +29,7 @@ def list_models(models: Models, as_json: Json = False) -> None:
 
     Example: hdrm models list --models models
     """
-    from model.artifact import read_manifest
+    from model.manifest import read_manifest
     from model.store import ModelStore
 
     store = ModelStore(models)
@@ -81,7 +81,7 @@ def show(
 
     Example: hdrm models show --models models
     """
-    from model.artifact import read_manifest
+    from model.manifest import read_manifest
     from model.store import ModelStore
 
     manifest = read_manifest(ModelStore(models).path(version))
@@ -129,7 +129,8 @@ def verify(
 
     Example: hdrm models verify --models models --all
     """
-    from model.artifact import load_artifact, run_probe, verify_artifact
+    from model.artifact import load_artifact, verify_artifact
+    from model.probe import run_probe
     from model.store import ModelStore
 
     store = ModelStore(models)

@@ -11,7 +11,7 @@ from rich.table import Table
 from hdrm.console import err, out, progress
 
 if TYPE_CHECKING:
-    from model.artifact import Manifest
+    from model.manifest import Manifest
     from training.trainer import Result
 
 __all__ = ["metrics_table", "run_training", "train"]

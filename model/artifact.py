@@ -11,156 +11,39 @@
     probe.json               fixed histories and the answers they must give
     analysis.json            what was measured in training, for people (model.analysis); older artifacts have none
 
-No file is a pickle. Arrays are memory-mapped, so processes that serve the same artifact share them. The manifest's
-bytes are canonical and carry their own checksum, so a change of any byte in any file is noticed and named. The version
-is a digest of everything but the circumstances of the run: training again with the same data, settings and seed, on the
-same machine with as many threads, gives the same version.
+No file is a pickle. Arrays are memory-mapped, so processes that serve the same artifact share them. A change of any
+byte in any file is noticed and named (model.manifest).
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.analysis import ANALYSIS, Analysis
-from model.config import Frozen, ModelConfig
+from model.config import ModelConfig
 from model.diffusion import UserDiffusion
 from model.errors import ArtifactError
 from model.fragments import Fragments
 from model.history import Histories
+from model.manifest import MANIFEST, SCHEMA_VERSION, Manifest, RetrievalInfo, canonical, file_info, read_manifest, seal
+from model.probe import Probe
 from model.recommender import Recommender
 from model.retrieval import ApproximateIndex, LorentzScan
 from model.retrieval.approximate import read_lists, write_lists
 from model.vocabulary import Vocabulary
 
-__all__ = [
-    "MANIFEST",
-    "SCHEMA_VERSION",
-    "Artifact",
-    "Catalogue",
-    "DataInfo",
-    "FileInfo",
-    "Manifest",
-    "MetricsRow",
-    "Probe",
-    "RetrievalInfo",
-    "RunInfo",
-    "TrainedModel",
-    "load_artifact",
-    "read_manifest",
-    "run_probe",
-    "verify_artifact",
-    "write_artifact",
-]
+__all__ = ["Artifact", "Catalogue", "TrainedModel", "load_artifact", "verify_artifact", "write_artifact"]
 
-SCHEMA_VERSION = 3
-MANIFEST = "manifest.json"
 INDEX = "index.faiss"
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
-PROBE_TOLERANCE = 1e-4
-
-
-class FileInfo(Frozen):
-    """Checksum and size of one file."""
-
-    sha256: str = Field(description="hexadecimal SHA-256 of the file")
-    size: int = Field(ge=0, description="bytes")
-
-
-class DataInfo(Frozen):
-    """Which data the model has seen."""
-
-    name: str = Field(description="name of the data set")
-    source: str = Field(description="where it came from")
-    terms: str | None = Field(description="terms of use of the data, where known")
-    fingerprint: str = Field(description="digest of the data set's content")
-    users: int = Field(ge=1, description="users with an interaction")
-    items: int = Field(ge=1, description="items in the catalogue")
-    interactions: int = Field(ge=1, description="interactions trained on")
-    ordered: bool = Field(description="whether histories have a time order")
-
-
-class MetricsRow(Frozen):
-    """One line of the comparison made when the model was trained."""
-
-    model: str = Field(description="what was measured")
-    values: dict[str, float] = Field(description="metric name, such as recall@20, to value")
-
-
-class RetrievalInfo(Frozen):
-    """How the nearest items are found."""
-
-    kind: Literal["scan", "approximate"] = Field(
-        description="scan: exactly, by products with all items; approximate: by inverted lists over 8-bit vectors"
-    )
-    overfetch: dict[str, int] = Field(description="approximate: items to fetch and re-rank, for each list length")
-    probes: int | None = Field(description="approximate: lists looked into")
-    recall: dict[str, float] = Field(
-        description="approximate: share of the nearest items that is found, such as recall@20, for users trained on"
-    )
-
-    @model_validator(mode="after")
-    def _calibrated(self) -> Self:
-        if self.kind == "approximate" and (self.probes is None or not self.overfetch):
-            raise ValueError("an approximate search needs probes and overfetch")
-        return self
-
-
-class RunInfo(Frozen):
-    """Circumstances of the run; they do not enter the version."""
-
-    created_at: str = Field(description="end of the training, ISO 8601, UTC")
-    seconds: float = Field(description="wall-clock seconds of training")
-    software: dict[str, str] = Field(description="versions of hdrm, torch, Python")
-    device: str = Field(description="what it was trained on")
-
-
-class Manifest(Frozen):
-    """Everything about an artifact but its arrays."""
-
-    schema_version: int = Field(description="version of this layout")
-    version: str = Field(description="the artifact's name, from its content")
-    preset: str = Field(description="the training preset it started from")
-    model: ModelConfig = Field(description="settings that fix the model's function")
-    training: dict[str, Any] = Field(description="settings of the training run")
-    seed: int = Field(description="seed of all randomness in training")
-    curvature: str = Field(description="the geometry's convention")
-    data: DataInfo
-    protocol: str = Field(description="how the metrics were measured")
-    metrics: list[MetricsRow] = Field(description="the model beside its baselines, on held-out data")
-    diagnostics: dict[str, float] = Field(description="learned and measured quantities, such as the gate")
-    retrieval: RetrievalInfo
-    files: dict[str, FileInfo] = Field(description="every other file of the artifact")
-    run: RunInfo
-    checksum: str = Field(description="SHA-256 of this manifest with this field empty")
-
-
-class Probe(Frozen):
-    """Fixed inputs and the answers expected of them.
-
-    `histories` are item indices, newest last; `items` and `distances` the expected top k of each, nothing excluded.
-    """
-
-    histories: list[list[int]]
-    items: list[list[int]]
-    distances: list[list[float]]
-
-    @model_validator(mode="after")
-    def _answered(self) -> Self:
-        lengths = {*map(len, self.items), *map(len, self.distances)}
-        if not len(self.histories) == len(self.items) == len(self.distances) > 0 or len(lengths) != 1 or 0 in lengths:
-            raise ValueError("expected an answer for every history, all of one length")
-        return self
 
 
 @dataclass(frozen=True)
@@ -252,7 +135,7 @@ def write_artifact(
         np.save(directory / name, array, allow_pickle=False)
     documents = {"probe.json": probe}
     for name, value in (documents | ({ANALYSIS: analysis} if analysis else {})).items():
-        (directory / name).write_bytes(_canonical(value.model_dump(mode="json")))
+        (directory / name).write_bytes(canonical(value.model_dump(mode="json")))
     files = {path.name: file_info(path) for path in sorted(directory.iterdir())}
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -264,38 +147,8 @@ def write_artifact(
         checksum="",
         **about,
     )
-    manifest = manifest.model_copy(update={"version": _version(manifest)})
-    manifest = manifest.model_copy(update={"checksum": _manifest_checksum(manifest)})
-    (directory / MANIFEST).write_bytes(_canonical(manifest.model_dump(mode="json")))
-    return manifest
-
-
-def read_manifest(directory: Path) -> Manifest:
-    """The manifest, checked against its own checksum.
-
-    Raises:
-        ArtifactError: missing, unreadable, altered, or of another schema version.
-    """
-    path = directory / MANIFEST
-    try:
-        raw = path.read_bytes()
-        parsed = json.loads(raw)
-        schema = parsed["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: not a readable manifest ({type(error).__name__})") from error
-    if schema != SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{path}: schema version {schema}, this program reads {SCHEMA_VERSION}",
-            hint="train the model again with this version of hdrm",
-        )
-    try:
-        manifest = Manifest.model_validate_json(raw)
-    except ValidationError as error:
-        raise ArtifactError(f"{path}: not a valid manifest ({error.error_count()} fields)") from error
-    if raw != _canonical(parsed) or manifest.checksum != _manifest_checksum(manifest):
-        raise ArtifactError(f"{path}: checksum mismatch, the file was altered after it was published")
-    if manifest.version != _version(manifest):
-        raise ArtifactError(f"{path}: the version {manifest.version} is not that of the content")
+    manifest = seal(manifest)
+    (directory / MANIFEST).write_bytes(canonical(manifest.model_dump(mode="json")))
     return manifest
 
 
@@ -345,7 +198,7 @@ def load_artifact(directory: Path) -> Artifact:
         diffusion.load_state_dict(weights)
         # torch takes writable arrays alone: these copy a page that is written to, which never happens
         vectors, messages = (
-            torch.from_numpy(_array(directory, f"{name}.npy", "c")) for name in ("vectors", "messages")
+            torch.from_numpy(_mapped(directory, f"{name}.npy", "c")) for name in ("vectors", "messages")
         )
         catalogue = _read_catalogue(directory)
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
@@ -355,35 +208,6 @@ def load_artifact(directory: Path) -> Artifact:
         return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
-
-
-def run_probe(recommender: Recommender, probe: Probe) -> None:
-    """Recompute the probe's answers.
-
-    Raises:
-        ArtifactError: an answer differs by more than rounding: this machine or this build of the libraries
-            does not compute what the trainer computed.
-    """
-    histories = Histories.of([np.array(h, np.int32) for h in probe.histories])
-    k = len(probe.items[0])
-    for row, hits in enumerate(recommender.recommend(histories, k, Histories.empty(len(histories)))):
-        expected = np.array(probe.distances[row])
-        same = hits.distances.shape == expected.shape and np.allclose(
-            hits.distances, expected, rtol=0, atol=PROBE_TOLERANCE
-        )
-        # items closer to the last place than the tolerance may change places with the next one
-        clear = expected < expected[-1] - 2 * PROBE_TOLERANCE
-        if not same or not set(np.array(probe.items[row])[clear]) <= set(hits.items.tolist()):
-            raise ArtifactError(
-                f"probe {row} of {len(histories)}: the model does not give the answers it gave when it was trained",
-                hint="check that the installed torch, onnxruntime and faiss match constraints.txt, or train again here",
-            )
-
-
-def file_info(path: Path) -> FileInfo:
-    """Checksum and size of a file."""
-    with path.open("rb") as file:
-        return FileInfo(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
 
 
 def _arrays(catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
@@ -404,9 +228,9 @@ def _items(model: TrainedModel) -> dict[str, npt.NDArray[Any]]:
     return {"vectors.npy": model.vectors.contiguous().numpy(), "messages.npy": model.messages.contiguous().numpy()}
 
 
-def _array(directory: Path, name: str, mode: Literal["r", "c"] = "r") -> npt.NDArray[Any]:
-    mapped: npt.NDArray[Any] = np.load(directory / name, mmap_mode=mode, allow_pickle=False)
-    return mapped
+def _mapped(directory: Path, name: str, mode: Literal["r", "c"] = "r") -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(directory / name, mmap_mode=mode, allow_pickle=False)
+    return array
 
 
 def _read_index(directory: Path, manifest: Manifest, vectors: Tensor) -> ApproximateIndex | None:
@@ -424,7 +248,8 @@ def _read_index(directory: Path, manifest: Manifest, vectors: Tensor) -> Approxi
 
 def _read_catalogue(directory: Path) -> Catalogue:
     def array(name: str) -> npt.NDArray[Any]:
-        return _array(directory, name)
+        # a plain array over the map: a memmap object takes ten times as long to cut a piece from
+        return np.asarray(_mapped(directory, name))
 
     return Catalogue(
         users=Vocabulary(array("users.bytes.npy"), array("users.offsets.npy")),
@@ -470,17 +295,3 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
         raise ValueError("popularity: expected counts of at least 0")
     for texts in (catalogue.users, catalogue.items, catalogue.fragments):
         texts.blob.tobytes().decode()
-
-
-def _version(manifest: Manifest) -> str:
-    content = manifest.model_dump(mode="json", exclude={"version", "run", "checksum"})
-    return f"{manifest.preset}-{hashlib.sha256(_canonical(content)).hexdigest()[:12]}"
-
-
-def _manifest_checksum(manifest: Manifest) -> str:
-    content = manifest.model_copy(update={"checksum": ""}).model_dump(mode="json")
-    return hashlib.sha256(_canonical(content)).hexdigest()
-
-
-def _canonical(value: Any) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()

@@ -5,12 +5,9 @@ Fields that are not known are left out.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from model.byte_rows import ByteRows
 from model.vocabulary import Vocabulary
 
 __all__ = ["Fragments", "ItemFacts", "ItemMetadata"]
@@ -34,22 +31,8 @@ class ItemFacts:
     categories: list[str]
 
 
-@dataclass(frozen=True)
-class Fragments:
-    """n fragments.
-
-    Attributes:
-        blob: all of them, UTF-8, one after the other: (bytes,) uint8; may be a memory map.
-        offsets: fragment i is blob[offsets[i]:offsets[i + 1]]: (n + 1,) int64.
-    """
-
-    blob: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        offsets = self.offsets
-        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(self.blob) or (offsets[1:] < offsets[:-1]).any():
-            raise ValueError("offsets: expected n + 1 offsets that never fall, from 0 to the number of bytes")
+class Fragments(ByteRows):
+    """One fragment an item, UTF-8."""
 
     @classmethod
     def of(cls, ids: Vocabulary, metadata: ItemMetadata) -> "Fragments":
@@ -67,21 +50,7 @@ class Fragments:
             if got != len(ids):
                 raise ValueError(f"{name}: got {got}, expected {len(ids)}")
         rows = zip(ids.ids(), metadata.titles, metadata.years, metadata.categories, strict=True)
-        encoded = [_fragment(*row) for row in rows]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(e) for e in encoded], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, item: int) -> bytes:
-        if not 0 <= item < len(self):
-            raise IndexError(f"item {item} of {len(self)}")
-        return self.blob[self.offsets[item] : self.offsets[item + 1]].tobytes()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (self[item] for item in range(len(self)))
+        return cls.pack([_fragment(*row) for row in rows])
 
     def facts(self, item: int) -> ItemFacts:
         """An item's fragment, read again."""

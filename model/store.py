@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.artifact import MANIFEST, Manifest, read_manifest, verify_artifact
+from model.artifact import verify_artifact
 from model.errors import ArtifactError
+from model.manifest import MANIFEST, Manifest, read_manifest
 
 __all__ = ["ModelStore"]
 

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import orjson
 
 from model.history import Histories
-from model.vocabulary import Vocabulary
 from service.registry import Loaded
 from service.schemas import MOST_ITEMS, RecommendRequest, Strategy
 
@@ -86,12 +85,9 @@ class Engine:
         self.loaded = loaded
         self._catalogue = loaded.artifact.catalogue
         self._recommender = loaded.artifact.recommender
-        users, histories = self._catalogue.users, self._catalogue.histories
-        # plain arrays over the same memory: a memory map takes ten times as long to cut a piece from
-        users = Vocabulary(np.asarray(users.blob), np.asarray(users.offsets))
-        self._histories = Histories(np.asarray(histories.indptr), np.asarray(histories.items))
+        self._histories = self._catalogue.histories
         # who comes again soon is not looked for again
-        self._users = lru_cache(REMEMBERED_USERS)(users.index)
+        self._users = lru_cache(REMEMBERED_USERS)(self._catalogue.users.index)
         # what all keys of this model have in common is digested once
         self._keys = hashlib.blake2b(orjson.dumps([LAYOUT, loaded.version, loaded.steps]), digest_size=16)
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from model.artifact import Artifact, load_artifact, run_probe
+from model.artifact import Artifact, load_artifact
 from model.errors import ConfigError
+from model.probe import run_probe
 from model.store import ModelStore
 from service.settings import Settings
 

@@ -8,9 +8,11 @@ import polars as pl
 import torch
 
 from model.analysis import Analysis
-from model.artifact import Catalogue, Manifest, Probe, TrainedModel, write_artifact
+from model.artifact import Catalogue, TrainedModel, write_artifact
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
+from model.manifest import Manifest
+from model.probe import Probe
 from model.recommender import Recommender
 from model.retrieval import SCANNED_ITEMS, FlatIndex, calibrate
 from model.store import ModelStore

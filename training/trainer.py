@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.artifact import DataInfo, Manifest, MetricsRow, RunInfo, TrainedModel
+from model.artifact import TrainedModel
+from model.manifest import DataInfo, Manifest, MetricsRow, RunInfo
 from model.store import ModelStore
 from training.analysis import analyse
 from training.baselines import EASE_MAX_ITEMS, HALF_LIVES, Popularity, tuned_ease

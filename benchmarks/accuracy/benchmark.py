@@ -1,19 +1,15 @@
 """The benchmark: all runs, one after the other, and the document they make."""
 
 import math
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from benchmarks.accuracy.ablations import ABLATIONS
 from benchmarks.accuracy.bootstrap import paired_bootstrap
-from benchmarks.accuracy.document import Comparison, Data, Document, Environment, Result, Topology
+from benchmarks.accuracy.document import Comparison, Data, Document, Result, Topology
 from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, Query
@@ -21,6 +17,7 @@ from benchmarks.accuracy.runs import Outcome, Run, execute
 from benchmarks.apart import Progress
 from benchmarks.baselines.baseline import unsuited
 from benchmarks.baselines.registry import BASELINES
+from benchmarks.environment import environment
 from model.errors import ConfigError
 from training.config import preset_names
 
@@ -147,7 +144,7 @@ def measure_all(
             ordered=problem.ordered,
             protocol=problem.protocol,
         ),
-        environment=_environment(command),
+        environment=environment(command, trained=True),
         results=results,
         comparisons=_comparisons(by_user, runs[0].seed),
         topology=topology,
@@ -223,18 +220,3 @@ def _comparisons(
 
 def _name(model: str, ablation: str | None) -> str:
     return model if ablation is None else f"{model}: {ablation}"
-
-
-def _environment(command: str) -> Environment:
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    )
-    names = ("hdrm", "torch", "geoopt", "implicit", "torch-geometric", "numpy")
-    return Environment(
-        command=command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=device,
-        software={"python": platform.python_version(), **{name: version(name) for name in names}},
-    )

@@ -2,9 +2,10 @@
 
 from pydantic import Field
 
+from benchmarks.environment import Environment
 from model.config import Frozen
 
-__all__ = ["Comparison", "Data", "Document", "Environment", "Result", "Topology"]
+__all__ = ["Comparison", "Data", "Document", "Result", "Topology"]
 
 
 class Data(Frozen):
@@ -17,15 +18,6 @@ class Data(Frozen):
     interactions: int = Field(description="interactions learned from")
     ordered: bool = Field(description="whether histories have a time order")
     protocol: str = Field(description="what is learned from, masked and true")
-
-
-class Environment(Frozen):
-    """What was measured with."""
-
-    command: str = Field(description="the command line")
-    date: str = Field(description="end of the benchmark, ISO 8601, UTC")
-    device: str = Field(description="processor or GPU, and threads")
-    software: dict[str, str] = Field(description="versions")
 
 
 class Result(Frozen):

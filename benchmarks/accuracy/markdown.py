@@ -23,7 +23,8 @@ def render(document: Document) -> str:
     software = ", ".join(f"{name} {version}" for name, version in environment.software.items())
     parts = [
         "# Accuracy",
-        f"Written by `{environment.command}` ({environment.date}, {environment.device}; {software}). "
+        f"Written by `{environment.command}` ({environment.date}; {environment.device}, {environment.processor}, "
+        f"{environment.threads} threads; {software}). "
         "Not edited by hand.",
         f"Data: {data.name}, {data.users:,} users, {data.items:,} items, {data.interactions:,} interactions learned "
         f"from, histories {order}. {data.protocol[:1].upper()}{data.protocol[1:]}.",

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from benchmarks.training.document import Environment
+from benchmarks.environment import Environment
 from model.config import Frozen
 
 __all__ = ["Document", "Index"]

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from benchmarks.environment import environment
 from benchmarks.serving.document import Document, Run, Sample, Soak
 from benchmarks.serving.load import Load, find_wrk, put_load
 from benchmarks.serving.servers import Server, redis_server, serving
-from benchmarks.training.document import environment
 from model.artifact import Artifact, load_artifact
 from model.store import ModelStore
 
@@ -93,7 +92,7 @@ def measure_serving(
         soak = _soak(paths[0], runs, soak_minutes, on_run) if soak_minutes else None
         version = paths[0].server.version
     return Document(
-        environment=environment(command, torch.device("cpu")),
+        environment=environment(command, trained=False),
         model_version=version,
         items=len(artifact.catalogue.items),
         users=len(artifact.catalogue.users),

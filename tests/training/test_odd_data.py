@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.artifact import load_artifact, run_probe
+from model.artifact import load_artifact
 from model.errors import DataError
 from model.history import Histories
+from model.probe import run_probe
 from tests.conftest import QUICK
 from training.config import load_config
 from training.data.datasets import Order, make_dataset

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.artifact import MANIFEST, load_artifact, run_probe
+from model.artifact import load_artifact
 from model.errors import ArtifactError, HdrmError
 from model.geometry import inner
 from model.history import Histories
+from model.manifest import MANIFEST
+from model.probe import run_probe
 from model.store import ModelStore
 from tests.conftest import QUICK, planted
 from training.config import load_config

@@ -7,7 +7,8 @@ from importlib import resources
 from typing import Any
 
 from model.analysis import Analysis
-from model.artifact import Artifact, Manifest
+from model.artifact import Artifact
+from model.manifest import Manifest
 from training.report import maps, measured
 from training.report.canvas import variable
 from training.report.figure import Figure, Mark, Table

@@ -1,0 +1,58 @@
+"""What the commands of `hdrm benchmark` have in common: a line of progress for each phase, a file for the result."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hdrm.console import err
+from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.progress import Progress
+
+__all__ = ["Phases", "writable", "write"]
+
+
+def writable(path: Path | None) -> None:
+    """Notice before anything is measured that the result cannot be written.
+
+    Raises:
+        ConfigError: the folder that a file is to be written to is not there, or the file is a folder.
+    """
+    if path is not None and not path.resolve().parent.is_dir():
+        raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
+    if path is not None and path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint="name a file in it")
+
+
+def write(document: "BaseModel", path: Path | None) -> None:
+    """Write the result, if it is to be written.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        path.write_text(document.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
+    except OSError as error:
+        raise ConfigError(f"the result cannot be written ({error})") from error
+    err.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+class Phases:
+    """One line of a progress display for each phase."""
+
+    def __init__(self, display: "Progress") -> None:
+        self.display, self.title, self.current, self.task = display, "", "", display.add_task("", total=None, note="")
+
+    def size(self, interactions: int) -> None:
+        """What follows is on so many interactions."""
+        self.title, self.current = f"{interactions:,}", ""
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if name != self.current:
+            self.display.remove_task(self.task)
+            self.task = self.display.add_task(f"{self.title} {name}", total=total or None, note="", unit="ep")
+            self.current = name
+        self.display.update(self.task, completed=done)
