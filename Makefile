@@ -11,7 +11,7 @@ SPLIT ?= data/ml-1m-diffrec-clean.npz
 # A model store to serve from.
 MODELS ?= models
 
-.PHONY: help install demo test test-compose bench-accuracy bench-training bench-serving check format ci clean
+.PHONY: help install demo test test-compose bench bench-accuracy bench-training check format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,12 @@ bench-accuracy: $(VENV)/.dev $(SPLIT) ## presets, baselines and ablations on SPL
 bench-training: $(VENV)/.dev $(SPLIT) ## growth of training, and its seconds to a recall on SPLIT; writes docs/training.json
 	$(BIN)/hdrm benchmark training --interactions 1e5,1e6,1e7 --split $(SPLIT) --order chronological --json docs/training.json
 
-bench-serving: $(VENV)/.dev ## throughput and latency of the model in MODELS, beside a no-op; needs wrk; writes docs/serving.json
-	$(BIN)/hdrm benchmark serving --models $(MODELS) --json docs/serving.json
+bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, inference, retrieval; needs wrk; writes docs/performance.md
+	$(BIN)/hdrm benchmark serving --models $(MODELS) --seconds 5 --rounds 5 --soak 10 --json docs/serving.json
+	$(BIN)/hdrm benchmark growth --json docs/serving-growth.json
+	$(BIN)/hdrm benchmark inference --json docs/inference.json
+	$(BIN)/hdrm benchmark retrieval --items 1000000 --json docs/retrieval.json
+	$(BIN)/hdrm benchmark page docs --out docs/performance.md
 
 check: $(VENV)/.dev ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from model.config import Frozen
 
-__all__ = ["Environment", "environment"]
+__all__ = ["Environment", "Measured", "environment"]
 
 CPUINFO = Path("/proc/cpuinfo")
 SOFTWARE = ("hdrm", "torch", "geoopt", "numpy", "onnxruntime", "faiss-cpu", "implicit", "torch-geometric")
@@ -31,6 +31,12 @@ class Environment(Frozen):
         description="load of the machine in the last minute; above the cores, other work was in the way"
     )
     software: dict[str, str] = Field(description="versions")
+
+
+class Measured(Frozen):
+    """A document of a benchmark."""
+
+    environment: Environment
 
 
 def environment(command: str, *, trained: bool) -> Environment:

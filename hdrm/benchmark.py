@@ -9,9 +9,10 @@ import typer
 from rich.markdown import Markdown
 
 from hdrm.benchmark_inference import measure_inference
+from hdrm.benchmark_page import write_page
 from hdrm.benchmark_results import writable
 from hdrm.benchmark_retrieval import measure_retrieval
-from hdrm.benchmark_serving import measure_service
+from hdrm.benchmark_serving import measure_growing_service, measure_service
 from hdrm.benchmark_settings import search_settings
 from hdrm.benchmark_training import measure_training
 from hdrm.console import command_line, err, out, progress
@@ -33,6 +34,8 @@ app.command("training")(measure_training)
 app.command("retrieval")(measure_retrieval)
 app.command("inference")(measure_inference)
 app.command("serving")(measure_service)
+app.command("growth")(measure_growing_service)
+app.command("page")(write_page)
 app.command("settings")(search_settings)
 
 

@@ -3,18 +3,12 @@
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
 
-from hdrm.benchmark_results import Phases, writable, write
-from hdrm.console import command_line, out, progress
-
-if TYPE_CHECKING:
-    from benchmarks.inference.document import Document
+from hdrm.benchmark_results import Phases, show, writable, write
+from hdrm.console import command_line, progress
 
 __all__ = ["measure_inference"]
 
@@ -47,6 +41,7 @@ def measure_inference(
     from benchmarks.generated import generate_artifact
     from benchmarks.inference.document import Document
     from benchmarks.inference.measure import BATCHES, THREADS, K, measure_batch, measure_loop, users_of
+    from benchmarks.inference.report import report
     from model.artifact import load_artifact
     from model.probe import run_probe
     from model.store import ModelStore
@@ -91,28 +86,5 @@ def measure_inference(
             batches=batches,
             loop=loop,
         )
-    show(document)
+    show(report(document))
     write(document, json_out)
-
-
-def show(document: "Document") -> None:
-    """Tables of what was measured."""
-    title = (
-        f"{escape(document.version)}: {document.items:,} items, d = {document.dim}, {document.steps} steps, histories "
-        f"of {document.mean_history:.0f}; microseconds a user"
-    )
-    table = Table(title=title, box=SIMPLE_HEAD)
-    for head in ("users at once", "gather", "denoise", "search", "re-rank", "total"):
-        table.add_column(head, justify="right")
-    for batch in document.batches:
-        values = (batch.gather, batch.denoise, batch.search, batch.rerank, batch.total)
-        table.add_row(str(batch.users), *(f"{value:.1f}" for value in values))
-    out.print(table)
-    out.print(f"loaded, checksums and probe verified, in {document.load_seconds:.1f} s")
-    loop, most = document.loop, document.batches[-1].users
-    out.print(
-        f"one user after the other in float64: {loop.by_user:,.0f} microseconds a user, {loop.by_user_ratio:.1f} times "
-        f"those of a batch of {most}; one item after the other as well: {loop.by_pair:,.0f}, {loop.by_pair_ratio:.0f} "
-        "times",
-        soft_wrap=True,
-    )

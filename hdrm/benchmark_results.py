@@ -3,14 +3,22 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrm.console import err
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from hdrm.console import err, out
 from model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import BaseModel
     from rich.progress import Progress
 
-__all__ = ["Phases", "writable", "write"]
+    from benchmarks.report import Part
+
+__all__ = ["Phases", "show", "writable", "write"]
 
 
 def writable(path: Path | None) -> None:
@@ -23,6 +31,20 @@ def writable(path: Path | None) -> None:
         raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
     if path is not None and path.is_dir():
         raise ConfigError(f"{path} is a folder", hint="name a file in it")
+
+
+def show(parts: "Iterable[Part]") -> None:
+    """Print tables and sentences."""
+    for part in parts:
+        if isinstance(part, str):
+            out.print(part, markup=False, highlight=False, soft_wrap=True)
+            continue
+        table = Table(title=escape(part.title), box=SIMPLE_HEAD)
+        for number, head in enumerate(part.header):
+            table.add_column(head, justify="right" if number else "left")
+        for row in part.rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
 
 
 def write(document: "BaseModel", path: Path | None) -> None:

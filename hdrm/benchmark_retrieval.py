@@ -1,17 +1,12 @@
 """`hdrm benchmark retrieval`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from hdrm.benchmark_results import Phases, writable, write
-from hdrm.console import command_line, out, progress
-
-if TYPE_CHECKING:
-    from benchmarks.retrieval.document import Document
+from hdrm.benchmark_results import Phases, show, writable, write
+from hdrm.console import command_line, progress
 
 __all__ = ["measure_retrieval"]
 
@@ -37,6 +32,7 @@ def measure_retrieval(
     from benchmarks.retrieval.document import Document
     from benchmarks.retrieval.measure import BATCH, THREADS
     from benchmarks.retrieval.measure import measure_retrieval as measure
+    from benchmarks.retrieval.report import report
 
     with progress() as display:
         phase = Phases(display)
@@ -53,29 +49,5 @@ def measure_retrieval(
         seed=seed,
         indexes=indexes,
     )
-    show(document)
+    show(report(document))
     write(document, json_out)
-
-
-def show(document: "Document") -> None:
-    """A table of what was measured."""
-    title = (
-        f"{document.items:,} items, d = {document.dim}, {document.excluded} excluded, {document.threads} thread, "
-        f"queries by {document.batch}"
-    )
-    table = Table(title=title, box=SIMPLE_HEAD)
-    table.add_column("index")
-    for head in ("radii", "recall@20", "queries/s", "alone\nµs", "bytes\nan item", "build\ns"):
-        table.add_column(head, justify="right")
-    for index in document.indexes:
-        low, high = index.radii
-        table.add_row(
-            index.name,
-            f"{low:g}-{high:g}",
-            f"{index.recall:.4f}",
-            f"{index.queries_per_second:,.1f}",
-            f"{index.alone_microseconds:,.0f}",
-            f"{index.bytes_per_item:.0f}",
-            f"{index.build_seconds:.1f}",
-        )
-    out.print(table)

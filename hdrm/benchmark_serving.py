@@ -1,19 +1,17 @@
 """`hdrm benchmark serving`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from hdrm.benchmark_results import writable, write
-from hdrm.console import command_line, out, progress
+from hdrm.benchmark_results import show, writable, write
+from hdrm.console import command_line, progress
+from model.errors import ConfigError
 
-if TYPE_CHECKING:
-    from benchmarks.serving.document import Document, Soak
+LEAST_ITEMS, MOST = 100, 10_000_000
 
-__all__ = ["measure_service"]
+__all__ = ["measure_growing_service", "measure_service"]
 
 
 def measure_service(
@@ -35,6 +33,7 @@ def measure_service(
     """
     writable(json_out)
     from benchmarks.serving.benchmark import measure_serving
+    from benchmarks.serving.report import report
 
     with progress() as display:
         task = display.add_task("runs", total=None, note="", unit="runs")
@@ -45,52 +44,57 @@ def measure_service(
         document = measure_serving(
             models, seconds=seconds, rounds=rounds, soak_minutes=soak, command=command_line(), on_run=on_run
         )
-    show(document)
+    show(report(document))
     write(document, json_out)
 
 
-def show(document: "Document") -> None:
-    """Tables of what was measured."""
-    out.print(runs_table(document))
-    ratios = ", ".join(f"{name} {value:.2f}" for name, value in document.ratios.items())
-    out.print(f"ratios to the no-op: {ratios}", highlight=False, markup=False, soft_wrap=True)
-    if document.soak is not None:
-        out.print(soak_table(document.soak))
-    made = document.environment
-    line = f"{made.processor}, {made.cores} cores, load {made.load:.1f}"
-    out.print(line, highlight=False, markup=False, soft_wrap=True)
+def measure_growing_service(
+    sizes: Annotated[
+        str, typer.Option(metavar="USERS:ITEMS,...", help="Sizes of generated models, the smallest first.")
+    ] = "6000:3000,1000000:1000000",
+    json_out: Annotated[Path | None, typer.Option("--json", help="File to write the result to.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of one run.")] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Turns, of which the median counts.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the models.")] = 0,
+) -> None:
+    """What a large model costs the service: seconds until ready, latency without a cache, memory of a further worker.
 
+    Generates a model of each size, serves all of them at once with one worker each, and asks them in turn over
+    loopback with wrk; then each with two workers. A million users and items take a few minutes and 5 GB of disk.
 
-def runs_table(document: "Document") -> Table:
-    title = f"{document.model_version}: {document.items:,} items, {document.users:,} users"
-    table = Table(title=title, box=SIMPLE_HEAD)
-    table.add_column("path")
-    for head in ("connections", "requests/s", "p50 ms", "p95 ms", "p99 ms", "errors", "RSS MB", "CPU %"):
-        table.add_column(head, justify="right")
-    for run in document.runs:
-        table.add_row(
-            run.path,
-            str(run.connections),
-            f"{run.requests_per_second:,.0f}",
-            *(f"{value:.3f}" for value in (run.p50_ms, run.p95_ms, run.p99_ms)),
-            str(run.errors),
-            f"{run.rss_bytes / 1e6:.0f}",
-            f"{run.cpu_percent:.0f}",
+    Example: `hdrm benchmark growth --json growth.json`
+    """
+    writable(json_out)
+    wanted = sizes_of(sizes)
+    from benchmarks.serving.growth import measure_growth
+    from benchmarks.serving.report import report_growth
+
+    with progress() as display:
+        task = display.add_task("", total=None, note="", unit="runs")
+
+        def on_run(name: str, done: int, total: int) -> None:
+            display.update(task, description=name, completed=done, total=total or None)
+
+        document = measure_growth(
+            wanted, seconds=seconds, rounds=rounds, seed=seed, command=command_line(), on_run=on_run
         )
-    return table
+    show(report_growth(document))
+    write(document, json_out)
 
 
-def soak_table(soak: "Soak") -> Table:
-    table = Table(title=f"soak: {soak.minutes:g} min at {soak.target:,.0f} requests/s", box=SIMPLE_HEAD)
-    for head in ("after s", "requests/s", "p50 ms", "p99 ms", "errors", "RSS MB"):
-        table.add_column(head, justify="right")
-    for sample in soak.samples:
-        table.add_row(
-            f"{sample.seconds:.0f}",
-            f"{sample.requests_per_second:,.0f}",
-            f"{sample.p50_ms:.3f}",
-            f"{sample.p99_ms:.3f}",
-            str(sample.errors),
-            f"{sample.rss_bytes / 1e6:.1f}",
+def sizes_of(text: str) -> list[tuple[int, int]]:
+    """`6000:3000,1000000:1000000`.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        sizes = [(int(users), int(items)) for users, items in (part.split(":") for part in text.split(","))]
+    except ValueError:
+        sizes = []
+    if not sizes or not all(1 <= users <= MOST and LEAST_ITEMS <= items <= MOST for users, items in sizes):
+        raise ConfigError(
+            f"--sizes {text}: expected USERS:ITEMS, with commas between; users from 1, items from {LEAST_ITEMS}, both "
+            f"to {MOST:,}"
         )
-    return table
+    return sizes

@@ -1,20 +1,15 @@
 """`hdrm benchmark training`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
-from hdrm.benchmark_results import Phases, writable, write
-from hdrm.console import command_line, err, out, progress
+from hdrm.benchmark_results import Phases, show, writable, write
+from hdrm.console import command_line, progress
 from hdrm.data import RowOrder, SplitOrder, read_either
 from model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from benchmarks.training.document import Document, Growth, Pace
 
 __all__ = ["measure_training", "numbers_of"]
 
@@ -65,6 +60,7 @@ def measure_training(
     from benchmarks.training.document import Document
     from benchmarks.training.growth import measure_growth
     from benchmarks.training.pace import measure_pace
+    from benchmarks.training.report import report
 
     varied = changes or []
     growth, pace = None, None
@@ -80,7 +76,7 @@ def measure_training(
             phase.title = escape(dataset.info.name)
             pace = measure_pace(dataset, preset=preset, changes=varied, levels=wanted, seed=seed, on_phase=phase)
     document = Document(environment=environment(command_line(), trained=True), growth=growth, pace=pace)
-    show(document)
+    show(report(document))
     write(document, json_out)
 
 
@@ -99,76 +95,3 @@ def numbers_of(text: str, option: str, low: float, high: float) -> list[float]:
     if not numbers or not all(low <= number <= high for number in numbers):
         raise ConfigError(f"{option} {text}: expected numbers from {low:g} to {high:g}, with commas between")
     return sorted(set(numbers))
-
-
-def show(document: "Document") -> None:
-    """Tables of what was measured."""
-    made = document.environment
-    if document.growth is not None:
-        out.print(growth_table(document.growth))
-        for size, reason in document.growth.failures.items():
-            err.print(f"[red]{int(size):,}:[/] {escape(reason)}", soft_wrap=True, highlight=False)
-    if document.pace is not None:
-        out.print(pace_table(document.pace))
-        if document.pace.levels:
-            out.print(levels_table(document.pace))
-    line = (
-        f"{made.device}; {made.processor}, {made.threads} threads of torch on {made.cores} cores, load {made.load:.1f}"
-    )
-    out.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def growth_table(growth: "Growth") -> Table:
-    table = Table(title=f"training on synthetic data, preset {escape(growth.preset)}", box=SIMPLE_HEAD)
-    heads = (
-        "interactions",
-        "users",
-        "items",
-        "prepare\ns",
-        "stage 1\ns/epoch",
-        "stage 2\ns/epoch",
-        "both\nCPU s",
-        "memory\nMB",
-    )
-    for head in heads:
-        table.add_column(head, justify="right")
-    for size in growth.sizes:
-        seconds = (size.prepare_seconds, size.encoder_seconds, size.diffusion_seconds, size.cpu_seconds)
-        counts = (f"{size.users:,}", f"{size.items:,}")
-        memory = f"{size.memory_bytes / 1e6:,.0f}"
-        table.add_row(f"{size.interactions:,}", *counts, *(f"{value:.3g}" for value in seconds), memory)
-    for label, exponents in (("exponent", growth.exponents), ("of the last two", growth.last_exponents)):
-        if exponents:
-            table.add_row(label, *(f"{value:.2f}" for value in exponents.values()))
-    return table
-
-
-def pace_table(pace: "Pace") -> Table:
-    title = (
-        f"{escape(pace.data)}: on the next items of {pace.measured:,} users, {pace.interactions:,} interactions learned"
-    )
-    table = Table(title=title, box=SIMPLE_HEAD)
-    table.add_column("model")
-    for head in ("fit\ns", "tuning\ns", "recall@20", "NDCG@20", "HDRM as good\nafter s"):
-        table.add_column(head, justify="right")
-    for model in pace.models:
-        table.add_row(
-            escape(model.model),
-            seconds(model.fit_seconds),
-            "" if model.tuning_seconds is None else seconds(model.tuning_seconds),
-            f"{model.recall:.4f}",
-            f"{model.ndcg:.4f}",
-            seconds(model.matched_after),
-        )
-    return table
-
-
-def levels_table(pace: "Pace") -> Table:
-    table = Table("recall@20", "HDRM after s", box=SIMPLE_HEAD)
-    for level in pace.levels:
-        table.add_row(f"{level.recall:g}", seconds(level.seconds))
-    return table
-
-
-def seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.2f}"

@@ -19,13 +19,11 @@ from service.schemas import RecommendRequest
 __all__ = ["Front"]
 
 CONTENT_TYPE = (b"content-type", b"application/json")
-ALIVE = b'{"status":"ok"}'
-LIVEZ = ("GET", "/livez")
 RECOMMEND = (("POST", "/recommend"), ("POST", "/v1/recommend"))
 
 
 class Front:
-    """Answers /livez and the recommend routes.
+    """Answers the recommend routes.
 
     Args:
         app: what is inside, the framework at the end.
@@ -41,10 +39,6 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         place = (scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if place == LIVEZ:
-            scope["state"]["route"] = scope["path"]
-            await _respond(send, ALIVE)
-            return
         answers: Answers | None = self._state.answers
         wanted = self._request(scope) if place in RECOMMEND else None
         if wanted is None or answers is None:

@@ -1,9 +1,10 @@
 """The document as a page to read; every number in it comes from the document."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import mean, stdev
 
 from benchmarks.accuracy.document import Comparison, Document, Result
+from benchmarks.report import markdown_table
 
 __all__ = ["render"]
 
@@ -89,7 +90,7 @@ def _models(document: Document, mode: str) -> str:
         "memory, GiB",
         "seeds",
     ]
-    return _table(
+    return markdown_table(
         header,
         (
             [
@@ -115,7 +116,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
         cells.setdefault((c.model, c.other), {})[c.mode, c.metric] = (
             f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]{star}"
         )
-    return _table(
+    return markdown_table(
         ["difference", *(f"{mode} {metric}" for mode, metric in columns)],
         ([f"{one} − {other}", *(row.get(column, "") for column in columns)] for (one, other), row in cells.items()),  # noqa: RUF001
     )
@@ -130,7 +131,7 @@ def _verdict(comparisons: Sequence[Comparison]) -> str:
 
 def _topology(document: Document) -> str:
     names = list(dict.fromkeys(name for row in document.topology for name in row.figures))
-    return _table(
+    return markdown_table(
         ["model", "seed", *names],
         ([row.model, str(row.seed), *(_figure(row.figures.get(name)) for name in names)] for row in document.topology),
     )
@@ -147,8 +148,3 @@ def _mean(results: Sequence[Result], metric: str) -> float:
 def _spread(results: Sequence[Result], metric: str) -> str:
     values = [result.metrics[metric] for result in results]
     return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    aligned = ["---", *(["---:"] * (len(header) - 1))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, aligned, *rows))

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from benchmarks.environment import Environment
+from benchmarks.environment import Measured
 from model.config import Frozen
 
 __all__ = ["Batch", "Document", "Loop"]
@@ -29,10 +29,9 @@ class Loop(Frozen):
     by_pair_ratio: float
 
 
-class Document(Frozen):
+class Document(Measured):
     """A benchmark of inference."""
 
-    environment: Environment
     version: str = Field(description="the model")
     items: int
     dim: int

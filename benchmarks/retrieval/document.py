@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from benchmarks.environment import Environment
+from benchmarks.environment import Measured
 from model.config import Frozen
 
 __all__ = ["Document", "Index"]
@@ -21,10 +21,9 @@ class Index(Frozen):
     settings: dict[str, int] = Field(description="what it was calibrated to")
 
 
-class Document(Frozen):
+class Document(Measured):
     """A benchmark of retrieval."""
 
-    environment: Environment
     items: int
     dim: int
     queries: int = Field(description="measured with; all of them exclude some items")

@@ -25,7 +25,7 @@ from benchmarks.serving.servers import Server, redis_server, serving
 from model.artifact import Artifact, load_artifact
 from model.store import ModelStore
 
-__all__ = ["CONNECTIONS", "PATHS", "Turn", "measure_serving", "ratios"]
+__all__ = ["CONNECTIONS", "PATHS", "Progress", "Turn", "measure_serving", "ratios", "write_bodies"]
 
 CONNECTIONS = (1, 16, 64)
 PATHS = ("uncached", "inprocess", "redis", "popular")
@@ -126,9 +126,9 @@ def _paths(models: Path, artifact: Artifact) -> Iterator[list[_Path]]:
     known = [catalogue.users.id(int(user)) for user in np.flatnonzero(catalogue.histories.lengths)]
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hdrm-serving-")))
-        everyone = _write_bodies(folder / "everyone", known)
-        repeated = _write_bodies(folder / "repeated", known[:REPEATED_USERS])
-        strangers = _write_bodies(folder / "strangers", [f"stranger {number}" for number in range(STRANGERS)])
+        everyone = write_bodies(folder / "everyone", known)
+        repeated = write_bodies(folder / "repeated", known[:REPEATED_USERS])
+        strangers = write_bodies(folder / "strangers", [f"stranger {number}" for number in range(STRANGERS)])
         redis = stack.enter_context(redis_server())
         bare = stack.enter_context(serving(models, HDRM_CACHE_MAX_BYTES="0"))
         process = stack.enter_context(serving(models, HDRM_CACHE_TTL_SECONDS="2000000"))
@@ -146,7 +146,7 @@ def _paths(models: Path, artifact: Artifact) -> Iterator[list[_Path]]:
         yield paths
 
 
-def _write_bodies(path: Path, users: Sequence[str]) -> Path:
+def write_bodies(path: Path, users: Sequence[str]) -> Path:
     lines = (json.dumps({"user_id": user, "k": LIST_LENGTH}) for user in users)
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path

@@ -28,10 +28,15 @@ class Server:
     url: str
     version: str
     pid: int
+    ready_seconds: float
 
     def rss_bytes(self) -> int:
         """Resident memory of all its processes; pages that they share count for each."""
         return sum(_status_kb(pid, "VmRSS") * 1024 for pid in self._processes())
+
+    def private_bytes(self) -> list[int]:
+        """Memory that each worker process has for itself alone."""
+        return [_private_bytes(pid) for pid in self._processes()[1:] if _is_worker(pid)]
 
     def cpu_seconds(self) -> float:
         """Time that its processes have computed so far."""
@@ -43,15 +48,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(models: Path, **environment: str) -> Iterator[Server]:
+def serving(models: Path, *, workers: int = 1, **environment: str) -> Iterator[Server]:
     """`hdrm serve` with these variables, until the body ends. Messages below a warning, one a request, are off.
 
     Raises:
         UnavailableError: it did not start; what it said is in the message.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HDRM_")}
+    started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hdrm", "serve", "--models", str(models), "--port", "0"],
+        [sys.executable, "-m", "hdrm", "serve", "--models", str(models), "--port", "0", "--workers", str(workers)],
         stderr=subprocess.PIPE,
         text=True,
         env={**inherited, "HDRM_LOG_LEVEL": "warning", **environment},
@@ -62,7 +68,7 @@ def serving(models: Path, **environment: str) -> Iterator[Server]:
         for line in process.stderr:
             said += line
             if ready := re.match(r"serving model (\S+) at (http://\S+) ", line):
-                yield Server(ready[2], ready[1], process.pid)
+                yield Server(ready[2], ready[1], process.pid, time.perf_counter() - started)
                 return
         raise UnavailableError(f"hdrm serve did not start:\n{said.strip()}")
     finally:
@@ -125,6 +131,16 @@ def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
 def _status_kb(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def _private_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+def _is_worker(pid: int) -> bool:
+    # the other child of a service of several processes looks after what they share
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _cpu_ticks(pid: int) -> int:

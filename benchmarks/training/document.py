@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from benchmarks.environment import Environment
+from benchmarks.environment import Measured
 from model.config import Frozen
 
 __all__ = ["Document", "Growth", "Level", "Model", "Pace", "Point", "Size"]
@@ -80,9 +80,8 @@ class Pace(Frozen):
     levels: list[Level]
 
 
-class Document(Frozen):
+class Document(Measured):
     """A benchmark of training."""
 
-    environment: Environment
     growth: Growth | None
     pace: Pace | None

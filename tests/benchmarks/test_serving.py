@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks.serving.benchmark import CONNECTIONS, PATHS, Turn, ratios
 from benchmarks.serving.load import Load
+from hdrm.benchmark_serving import sizes_of
 from hdrm.cli import app
 from model.errors import ConfigError, UnavailableError
 from tests.service.conftest import publish_model
@@ -68,3 +69,30 @@ def test_every_path_is_measured_without_errors(tmp_path: Path, monkeypatch: pyte
     (sample,) = document["soak"]["samples"]
     assert sample["errors"] == 0
     assert 0 < sample["requests_per_second"] < document["soak"]["peak"]
+
+
+@pytest.mark.wrk
+def test_a_larger_model_is_measured_beside_a_smaller_one(tmp_path: Path) -> None:
+    out = tmp_path / "growth.json"
+    options = ["--sizes", "50:120,200:300", "--json", str(out), "--seconds", "1", "--rounds", "1"]
+    done = CliRunner().invoke(app, ["benchmark", "growth", *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    document = json.loads(out.read_text())
+    small, large = document["sizes"]
+    assert (small["users"], small["items"], large["users"], large["items"]) == (50, 120, 200, 300)
+    for size in (small, large):
+        assert size["errors"] == 0
+        assert 0 < size["ready_seconds"] < 60
+        assert 0 < size["p50_ms"] <= size["p99_ms"]
+        assert 1_000_000 < size["private_bytes"] < size["rss_bytes"] * 2
+    assert document["p99_ratio"] == pytest.approx(large["p99_ms"] / small["p99_ms"])
+
+
+@pytest.mark.parametrize("text", ["", "5", "5:6", "0:200", "5:200;6:300", "a:b", "5:200,", "10000001:200"])
+def test_wrong_sizes_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--sizes .*: expected USERS:ITEMS"):
+        sizes_of(text)
+
+
+def test_sizes_are_read() -> None:
+    assert sizes_of("6000:3000,1000000:1000000") == [(6000, 3000), (1_000_000, 1_000_000)]
