@@ -18,13 +18,13 @@ import numpy.typing as npt
 import torch
 
 from model.artifact import Catalogue, TrainedModel, write_artifact
-from model.config import EncoderConfig, ModelConfig
 from model.diffusion import UserDiffusion
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.manifest import DataInfo, RunInfo
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
+from training.config import load_config
 from training.export import indexed, make_probe
 
 __all__ = ["Clusters", "generate_artifact", "generate_histories"]
@@ -96,7 +96,7 @@ def generate_artifact(
     """
     generator = np.random.default_rng(seed)
     on_phase("vectors", 0, 0)
-    config = ModelConfig(encoder=EncoderConfig(dim=dim))
+    config = load_config("default", (f"encoder.dim={dim}",)).resolved(ordered=True).model_part()
     vectors = Clusters(items, dim, generator=generator).items(items, RADII)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

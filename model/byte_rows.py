@@ -41,6 +41,6 @@ class ByteRows:
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, row: int) -> bytes:
-        if not 0 <= row < len(self):
+        if not 0 <= row < len(self.offsets) - 1:
             raise IndexError(f"row {row} of {len(self)}")
         return self.blob[self.offsets[row] : self.offsets[row + 1]].tobytes()

@@ -1,21 +1,19 @@
-"""The diffusion's condition at request time: means of the histories' messages, by one gather for a whole batch.
+"""The diffusion's condition at request time: means of the histories' messages.
 
-The same as `model.history.history_vectors`, which training differentiates, but with weights from tables and without
-work in Python that grows with the batch. A row's sums are taken in its own order, so they are the same in any batch.
+The same as `model.history.history_vectors`, which training differentiates, but with weights from tables, and one small
+product a user: a user's means are the same in any batch, bit for bit.
 """
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from model.config import UNIFORM, ModelConfig
+from model.config import UNIFORM, HalfLife, ModelConfig
 from model.history import Histories
 
 __all__ = ["ConditionGather"]
 
 Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 
 class ConditionGather:
@@ -31,52 +29,46 @@ class ConditionGather:
         longest = config.history.max_length
         self._longest = longest
         half_lives = (config.history.half_lives, config.history.follower_half_lives)[: config.history.kinds]
-        self._means = [_Means(_weights(lives, longest), kind) for lives, kind in zip(half_lives, messages, strict=True)]
+        self._means = [_Means(lives, longest, kind) for lives, kind in zip(half_lives, messages, strict=True)]
         if config.diffusion.networks == "both":
-            self._means.append(_Means(_weights((UNIFORM,), longest), items))
+            self._means.append(_Means((UNIFORM,), longest, items))
+        self._shape = sum(len(means) for means in self._means), items.shape[1]
 
     def __call__(self, histories: Histories) -> Float32:
         """(b, c, d) float32; an empty history gives zeros."""
-        newest = histories.last(self._longest)
-        parts = [means(newest) for means in self._means]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        conditions = np.empty((len(histories), *self._shape), np.float32)
+        for row, condition in enumerate(conditions):
+            newest, start = histories[row][-self._longest :], 0
+            for means in self._means:
+                means.write(newest, condition[start : start + len(means)])
+                start += len(means)
+        return conditions
 
 
 class _Means:
-    """Weighted means of rows' vectors under h sets of weights.
+    """Weighted means of vectors, under weights that fall with age.
 
     Args:
-        weights: of an item by its age, (h, longest) float64.
+        half_lives: h of them.
+        longest: items in a row at most.
         vectors: (m, d) float32.
     """
 
-    def __init__(self, weights: Float64, vectors: Tensor) -> None:
-        self._vectors = vectors
-        self._weights = weights.astype(np.float32)
-        totals = np.cumsum(weights, axis=1)
-        # the factor that makes a row of so many items a mean; an empty row stays zero
-        self._scales = np.concatenate((np.zeros((len(weights), 1)), 1 / totals), axis=1).astype(np.float32)
+    def __init__(self, half_lives: tuple[HalfLife, ...], longest: int, vectors: Tensor) -> None:
+        self._vectors = vectors.numpy()
+        rates = np.array([np.inf if half_life == UNIFORM else half_life for half_life in half_lives], np.float64)
+        weights = np.exp2(-np.arange(longest) / rates[:, None])
+        # oldest first, as histories are: the weights of a row are the last ones
+        self._weights = weights[:, ::-1].astype(np.float32, order="C")
+        # what makes a row of so many items a mean
+        self._scales = (1 / np.cumsum(weights, axis=1)).astype(np.float32).T[:, :, None].copy()
 
-    def __call__(self, histories: Histories) -> Float32:
-        """(b, h, d)."""
-        h, nnz, lengths = len(self._weights), len(histories.items), histories.lengths
-        # a bag for every set of weights and every row, the sets one after the other
-        starts = (np.arange(h)[:, None] * nnz + histories.indptr[:-1]).reshape(-1)
-        sums = torch.nn.functional.embedding_bag(
-            torch.from_numpy(np.tile(histories.items, h).astype(np.int64, copy=False)),
-            self._vectors,
-            torch.from_numpy(starts),
-            mode="sum",
-            per_sample_weights=torch.from_numpy(self._weights[:, histories.ages()].reshape(-1)),
-        )
-        means: Float32 = (
-            sums.numpy().reshape(h, len(histories), self._vectors.shape[1]) * self._scales[:, lengths, None]
-        )
-        return np.ascontiguousarray(means.transpose(1, 0, 2))
+    def __len__(self) -> int:
+        return len(self._weights)
 
-
-def _weights(half_lives: tuple[float | str, ...], longest: int) -> Float64:
-    """2^(-age / half-life) for ages from 0, or 1: (h, longest)."""
-    rates = np.array([np.inf if half_life == UNIFORM else half_life for half_life in half_lives], np.float64)
-    weights: Float64 = np.exp2(-np.arange(longest) / rates[:, None])
-    return weights
+    def write(self, row: npt.NDArray[np.int32], means: Float32) -> None:
+        """Set (h, d) means of a row's vectors; zeros if it is empty."""
+        n = len(row)
+        np.matmul(self._weights[:, self._weights.shape[1] - n :], self._vectors.take(row, axis=0), out=means)
+        if n:
+            means *= self._scales[n - 1]

@@ -85,8 +85,8 @@ class Answers:
     def _make(self, queries: Sequence[Query]) -> list[bytes]:
         self._telemetry.batches.observe(len(queries))
         with self._telemetry.inference.time():
-            rankings = self.engine.infer(queries)
-            cores = self.engine.finish(queries, rankings)
-        for ranking in rankings:
-            self._telemetry.count_rounds(ranking.rounds)
+            found = self.engine.infer(queries)
+            cores = self.engine.finish(queries, found)
+        for hits in found:
+            self._telemetry.count_rounds(hits.rounds)
         return cores

@@ -15,19 +15,17 @@ import numpy.typing as npt
 import orjson
 
 from model.history import Histories
+from model.retrieval import Hits
 from service.registry import Loaded
 from service.schemas import MOST_ITEMS, RecommendRequest, Strategy
 
-__all__ = ["Engine", "Query", "Ranking"]
+__all__ = ["Engine", "Query"]
 
 Int32 = npt.NDArray[np.int32]
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 NOTHING: Int32 = np.zeros(0, np.int32)
-DISTANCE_DIGITS = 6  # float32 vectors do not support more
-SHARE_DIGITS = 8
 REMEMBERED_USERS = 2**14  # about 3 MB of short ids
+REMEMBERED_ITEMS = 2**14  # about 5 MB of fragments
 LAYOUT = "2"  # of the core in the cache; a change of it must not meet older values
 
 
@@ -59,21 +57,6 @@ class Query:
         return self.history if self.exclude_seen else NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The items of an answer, nearest first.
-
-    Attributes:
-        items: item indices, (k',) int32.
-        distances: rounded, (k',) float64.
-        rounds: searches it took.
-    """
-
-    items: Int32
-    distances: Float64
-    rounds: int
-
-
 class Engine:
     """The phases, for one loaded model.
 
@@ -88,6 +71,7 @@ class Engine:
         self._histories = self._catalogue.histories
         # who comes again soon is not looked for again
         self._users = lru_cache(REMEMBERED_USERS)(self._catalogue.users.index)
+        self._fragment = lru_cache(REMEMBERED_ITEMS)(self._catalogue.fragments.__getitem__)
         # what all keys of this model have in common is digested once
         self._keys = hashlib.blake2b(orjson.dumps([LAYOUT, loaded.version, loaded.steps]), digest_size=16)
 
@@ -99,17 +83,17 @@ class Engine:
         """The core of an answer to a user without a history."""
         return self._core(query, self._popular[: query.k])
 
-    def infer(self, queries: Sequence[Query]) -> list[Ranking]:
+    def infer(self, queries: Sequence[Query]) -> list[Hits]:
         """Rank items for users with a history, all of them together."""
         histories = Histories.of([query.history for query in queries])
         vectors = self._recommender.user_vectors(histories, self.loaded.steps)
-        excluded = Histories.of([query.excluded for query in queries])
-        found = self._recommender.index.search(vectors, [query.k for query in queries], excluded)
-        return [Ranking(hits.items, hits.distances.round(DISTANCE_DIGITS), hits.rounds) for hits in found]
+        usual = all(query.exclude_seen for query in queries)
+        excluded = histories if usual else Histories.of([query.excluded for query in queries])
+        return self._recommender.index.search(vectors, [query.k for query in queries], excluded)
 
-    def finish(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> list[bytes]:
+    def finish(self, queries: Sequence[Query], found: Sequence[Hits]) -> list[bytes]:
         """The core of every answer: a JSON object without what differs from call to call (ids, times, cache)."""
-        return [self._core(query, self._nearest(ranking)) for query, ranking in zip(queries, rankings, strict=True)]
+        return [self._core(query, self._nearest(hits)) for query, hits in zip(queries, found, strict=True)]
 
     def _query(self, request: RecommendRequest) -> Query:
         user = self._users(request.user_id)
@@ -136,15 +120,11 @@ class Engine:
             b'"filters_exhausted"' if len(entries) < query.k else b"",
         )
 
-    def _nearest(self, ranking: Ranking) -> list[bytes]:
-        """JSON of the items of a ranking."""
-        distances = _numbers(ranking.distances)
-        scores = _numbers(0.0 - ranking.distances)
+    def _nearest(self, hits: Hits) -> list[bytes]:
+        """JSON of the items of an answer. Vectors in float32 do not support more digits."""
         return [
-            b'{%b,"rank":%d,"score":%b,"distance":%b}' % (self._catalogue.fragments[item], rank, score, distance)
-            for rank, (item, score, distance) in enumerate(
-                zip(ranking.items.tolist(), scores, distances, strict=True), 1
-            )
+            b'{%b,"rank":%d,"score":-%.6f,"distance":%.6f}' % (self._fragment(item), rank, distance, distance)
+            for rank, (item, distance) in enumerate(zip(hits.items.tolist(), hits.distances.tolist(), strict=True), 1)
         ]
 
     @cached_property
@@ -152,13 +132,8 @@ class Engine:
         """JSON of as many popular items as can be asked for, the most popular first."""
         items = self._recommender.most_popular(MOST_ITEMS, NOTHING)
         counts = self._catalogue.counts
-        shares = _numbers((counts[items] / max(int(counts.sum()), 1)).round(SHARE_DIGITS))
+        shares = counts[items] / max(int(counts.sum()), 1)
         return [
-            b'{%b,"rank":%d,"score":%b,"distance":null}' % (self._catalogue.fragments[item], rank, share)
-            for rank, (item, share) in enumerate(zip(items.tolist(), shares, strict=True), 1)
+            b'{%b,"rank":%d,"score":%.8f,"distance":null}' % (self._fragment(item), rank, share)
+            for rank, (item, share) in enumerate(zip(items.tolist(), shares.tolist(), strict=True), 1)
         ]
-
-
-def _numbers(values: Float64) -> list[bytes]:
-    """JSON of every number."""
-    return orjson.dumps(values.tolist())[1:-1].split(b",") if len(values) else []

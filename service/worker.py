@@ -7,6 +7,7 @@ from typing import TypeVar, TypeVarTuple
 
 import faiss
 import torch
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Worker", "limit_threads"]
 
@@ -55,6 +56,8 @@ class Worker:
 
 
 def limit_threads(threads: int) -> None:
-    """How many threads torch and FAISS may use when the calling thread calls them: OpenMP's limit is a thread's own."""
+    """How many threads libraries may use when the calling thread calls them: OpenMP's limit is a thread's own."""
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
+    # NumPy's products: threads that wait for the next one would take the cores from those that answer
+    threadpool_limits(threads, user_api="blas")

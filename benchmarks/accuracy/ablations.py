@@ -5,6 +5,8 @@ from dataclasses import dataclass
 __all__ = ["ABLATIONS", "Ablation"]
 
 ENCODER = ("search: encoder", "encoder")
+MORE_HALF_LIVES = "history.half_lives=[0.5, 1.5, 4.0, 10.0, 25.0, 80.0, 300.0, 'uniform']"
+MORE_OF_FOLLOWERS = "history.follower_half_lives=[0.5, 1.5, 4.0, 10.0]"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ ABLATIONS = (
     Ablation("hinge in stage 2", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ENCODER),
     Ablation("whole histories in the graph", ("encoder_fit.piece_length='whole'",), needs_order=True),
     Ablation("no followers", ("history.follower_half_lives=[]",), shared=ENCODER, needs_order=True),
+    Ablation("network of two layers of 1,024", ("denoiser.hidden=1024", "denoiser.depth=2"), shared=ENCODER),
+    Ablation("twice as many half-lives", (MORE_HALF_LIVES, MORE_OF_FOLLOWERS), shared=ENCODER, needs_order=True),
     Ablation("Euclidean space", ("encoder.space=euclidean",)),
     Ablation("order ignored", ("order=ignored",), needs_order=True),
 )
