@@ -41,7 +41,7 @@ def show(parts: "Iterable[Part]") -> None:
             continue
         table = Table(title=escape(part.title), box=SIMPLE_HEAD)
         for number, head in enumerate(part.header):
-            table.add_column(head, justify="right" if number else "left")
+            table.add_column(head, justify="right" if number else "left", no_wrap=not number)
         for row in part.rows:
             table.add_row(*map(escape, row))
         out.print(table)
