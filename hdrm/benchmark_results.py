@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -41,7 +42,9 @@ def show(parts: "Iterable[Part]") -> None:
             continue
         table = Table(title=escape(part.title), box=SIMPLE_HEAD)
         for number, head in enumerate(part.header):
-            table.add_column(head, justify="right" if number else "left", no_wrap=not number)
+            justify: JustifyMethod = "right" if number else "left"
+            # units below; on a narrow terminal nothing is left out
+            table.add_column(head.replace(", ", "\n"), justify=justify, no_wrap=not number, overflow="fold")
         for row in part.rows:
             table.add_row(*map(escape, row))
         out.print(table)
