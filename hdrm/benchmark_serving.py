@@ -50,7 +50,7 @@ def measure_service(
 
 def measure_growing_service(
     sizes: Annotated[
-        str, typer.Option(metavar="USERS:ITEMS,...", help="Sizes of generated models, the smallest first.")
+        str, typer.Option(metavar="USERS:ITEMS,...", help="Sizes of generated models.")
     ] = "6000:3000,1000000:1000000",
     json_out: Annotated[Path | None, typer.Option("--json", help="File to write the result to.")] = None,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of one run.")] = 5.0,
@@ -83,7 +83,7 @@ def measure_growing_service(
 
 
 def sizes_of(text: str) -> list[tuple[int, int]]:
-    """`6000:3000,1000000:1000000`.
+    """`6000:3000,1000000:1000000`, by rising number of items.
 
     Raises:
         ConfigError: it is something else.
@@ -97,4 +97,4 @@ def sizes_of(text: str) -> list[tuple[int, int]]:
             f"--sizes {text}: expected USERS:ITEMS, with commas between; users from 1, items from {LEAST_ITEMS}, both "
             f"to {MOST:,}"
         )
-    return sizes
+    return sorted(sizes, key=lambda size: (size[1], size[0]))

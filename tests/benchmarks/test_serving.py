@@ -95,4 +95,4 @@ def test_wrong_sizes_are_refused(text: str) -> None:
 
 
 def test_sizes_are_read() -> None:
-    assert sizes_of("6000:3000,1000000:1000000") == [(6000, 3000), (1_000_000, 1_000_000)]
+    assert sizes_of("1000000:1000000,6000:3000") == [(6000, 3000), (1_000_000, 1_000_000)]
