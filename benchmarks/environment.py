@@ -15,7 +15,7 @@ from model.config import Frozen
 __all__ = ["Environment", "Measured", "environment"]
 
 CPUINFO = Path("/proc/cpuinfo")
-SOFTWARE = ("hdrm", "torch", "geoopt", "numpy", "onnxruntime", "faiss-cpu", "implicit", "torch-geometric")
+SOFTWARE = ("hdrm", "torch", "geoopt", "numpy", "numba", "faiss-cpu", "implicit", "torch-geometric")
 
 
 class Environment(Frozen):

@@ -1,13 +1,13 @@
 """The diffusion's condition at request time: means of the histories' messages.
 
-The same as `model.history.history_vectors`, which training differentiates, but with weights from tables, and one small
-product a user: a user's means are the same in any batch, bit for bit.
+The same as `model.history.history_vectors`, which training differentiates, but with weights from tables.
 """
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from model import kernels
 from model.config import UNIFORM, HalfLife, ModelConfig
 from model.history import Histories
 
@@ -19,6 +19,8 @@ Float32 = npt.NDArray[np.float32]
 class ConditionGather:
     """Makes conditions; c of them a user, see `model.diffusion.UserDiffusion.condition`.
 
+    A user's are the same in any batch, bit for bit.
+
     Args:
         config: the model's settings.
         items: items' tangent vectors, (m, d) float32.
@@ -27,7 +29,6 @@ class ConditionGather:
 
     def __init__(self, config: ModelConfig, items: Tensor, messages: Tensor) -> None:
         longest = config.history.max_length
-        self._longest = longest
         half_lives = (config.history.half_lives, config.history.follower_half_lives)[: config.history.kinds]
         self._means = [_Means(lives, longest, kind) for lives, kind in zip(half_lives, messages, strict=True)]
         if config.diffusion.networks == "both":
@@ -36,12 +37,10 @@ class ConditionGather:
 
     def __call__(self, histories: Histories) -> Float32:
         """(b, c, d) float32; an empty history gives zeros."""
-        conditions = np.empty((len(histories), *self._shape), np.float32)
-        for row, condition in enumerate(conditions):
-            newest, start = histories[row][-self._longest :], 0
-            for means in self._means:
-                means.write(newest, condition[start : start + len(means)])
-                start += len(means)
+        conditions, place = np.empty((len(histories), *self._shape), np.float32), 0
+        for means in self._means:
+            means.write(conditions, place, histories)
+            place += len(means)
         return conditions
 
 
@@ -61,14 +60,13 @@ class _Means:
         # oldest first, as histories are: the weights of a row are the last ones
         self._weights = weights[:, ::-1].astype(np.float32, order="C")
         # what makes a row of so many items a mean
-        self._scales = (1 / np.cumsum(weights, axis=1)).astype(np.float32).T[:, :, None].copy()
+        self._scales = (1 / np.cumsum(weights, axis=1)).astype(np.float32).T.copy()
 
     def __len__(self) -> int:
         return len(self._weights)
 
-    def write(self, row: npt.NDArray[np.int32], means: Float32) -> None:
-        """Set (h, d) means of a row's vectors; zeros if it is empty."""
-        n = len(row)
-        np.matmul(self._weights[:, self._weights.shape[1] - n :], self._vectors.take(row, axis=0), out=means)
-        if n:
-            means *= self._scales[n - 1]
+    def write(self, conditions: Float32, place: int, histories: Histories) -> None:
+        """Set the means of all rows: (b, c, d), from the given place on."""
+        kernels.mean_rows(
+            conditions, place, histories.indptr, histories.items, self._vectors, self._weights, self._scales
+        )

@@ -21,6 +21,7 @@ from model.retrieval.rerank import rerank
 __all__ = ["BATCHES", "THREADS", "K", "PlainLoop", "measure_batch", "measure_loop", "users_of"]
 
 T = TypeVar("T")
+Float64 = npt.NDArray[np.float64]
 
 BATCHES = (1, 16, 256)
 K = 20
@@ -57,7 +58,7 @@ def measure_batch(artifact: Artifact, users: Histories, size: int, *, rounds: in
                 "search": _each(asked, lambda pair: index.search(pair[0], [K] * size, pair[1])),
                 "rerank": _each(
                     list(zip(vectors, candidates, strict=True)),
-                    lambda pair: rerank(measure, pair[0].astype(np.float64), index.vectors, pair[1]),
+                    lambda pair: rerank(measure, pair[0], index.vectors, pair[1]),
                 ),
                 "total": _each(parts, lambda part: recommender.recommend(part, K, part)),
             },
@@ -78,7 +79,7 @@ class PlainLoop:
         self._steps = self._diffusion.config.steps
         self._items, self._messages = recommender.items.double(), recommender.messages.double()
         self._vectors = self._items.numpy()
-        self._metric = metric(artifact.manifest.model.encoder.space)
+        self._curved = artifact.manifest.model.encoder.space == "hyperbolic"
 
     @torch.inference_mode()
     def answer(self, history: Histories, *, by_pair: bool) -> npt.NDArray[np.int64]:
@@ -86,11 +87,21 @@ class PlainLoop:
         condition = self._diffusion.condition(history, self._items, self._messages)
         user = self._diffusion(condition, self._steps)[0].numpy()
         if by_pair:
-            keys = np.array([self._metric.key(user, item) for item in self._vectors])
+            keys = np.array([self._keys(user, item) for item in self._vectors])
         else:
-            keys = self._metric.key(user, self._vectors)
+            keys = self._keys(user, self._vectors)
         keys[history.items] = np.inf
         return np.argsort(keys, kind="stable")[:K]
+
+    def _keys(self, user: Float64, items: Float64) -> Float64:
+        """(d,), (..., d) -> (...): cosh d - 1 without cancellation, or the square of the distance."""
+        if not self._curved:
+            keys: Float64 = np.vecdot(items - user, items - user)
+            return keys
+        r_user, r = np.linalg.norm(user), np.linalg.norm(items, axis=-1)
+        apart = items / np.where(r > 0, r, 1.0)[..., None] - user / (r_user if r_user > 0 else 1.0)
+        keys = 2 * np.sinh((r_user - r) / 2) ** 2 + np.sinh(r_user) * np.sinh(r) * np.vecdot(apart, apart) / 2
+        return keys
 
 
 def measure_loop(artifact: Artifact, users: Histories, best: Batch, *, rounds: int, progress: Progress) -> Loop:

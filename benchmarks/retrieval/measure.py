@@ -126,10 +126,7 @@ def _candidates(vectors: Float32, queries: Float32, progress: Progress) -> list[
     measure, n = metric("hyperbolic"), len(vectors)
 
     def scan_all(asked: Float32, gone: Histories) -> list[Hits]:
-        return [
-            scan(measure, query.astype(np.float64), vectors, confined(None, row, gone[row], n), K)
-            for row, query in enumerate(asked)
-        ]
+        return [scan(measure, query, vectors, confined(None, row, gone[row], n), K) for row, query in enumerate(asked)]
 
     def search(index: Retriever) -> Search:
         return lambda asked, gone: index.search(asked, [K] * len(asked), gone)

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.history import Histories
+from model.kernels import NONE
 from model.retrieval.flat import FlatIndex, excluded_among, first_fetch
 from model.retrieval.hits import Allowed, Hits, by_length, check_search
 from model.retrieval.metric import metric
-from model.retrieval.rerank import NONE, rerank
+from model.retrieval.rerank import rerank
 from model.space import SpaceName
 
 __all__ = ["ApproximateIndex", "build_lists", "read_lists", "write_lists"]
@@ -105,10 +106,9 @@ class ApproximateIndex:
         """Answers of those rows that are as long as they should be."""
         parameters = faiss.IVFSearchParameters()
         parameters.nprobe = self.probes
-        exact = queries[rows].astype(np.float64)
-        _, fetched = self.lists.search(_padded(self._metric.queries(exact)), m, params=parameters)
+        _, fetched = self.lists.search(_padded(self._metric.queries(queries[rows])), m, params=parameters)
         fetched[excluded_among(fetched, excluded.take(rows), len(self))] = NONE
-        items, keys = rerank(self._metric, exact, self.vectors, fetched)
+        items, keys = rerank(self._metric, queries[rows], self.vectors, fetched)
         distances, found = self._metric.distance(keys[:, :k]), items[:, :k].astype(np.int32)
         whole = np.flatnonzero(found[:, -1] != NONE).tolist() if found.shape[1] == k else []
         return {int(rows[place]): Hits(found[place], distances[place], 1, False) for place in whole}
@@ -126,9 +126,9 @@ def build_lists(vectors: Float32, geometry: SpaceName = "hyperbolic") -> Any:
     lists.cp.niter, lists.cp.seed = ROUNDS, SEED
     lists.cp.min_points_per_centroid, lists.cp.max_points_per_centroid = 1, SAMPLED
     coordinates = metric(geometry).items
-    lists.train(_padded(coordinates(vectors[sample].astype(np.float64))))
+    lists.train(_padded(coordinates(vectors[sample])))
     for start in range(0, n, ADDED):
-        lists.add(_padded(coordinates(vectors[start : start + ADDED].astype(np.float64))))
+        lists.add(_padded(coordinates(vectors[start : start + ADDED])))
     return lists
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model.history import Histories
+from model.kernels import NONE, UNIT_ROUNDOFF
 from model.retrieval.hits import Allowed, Hits, by_length, check_search, confined
-from model.retrieval.metric import UNIT_ROUNDOFF, metric
-from model.retrieval.rerank import NONE, rerank, scan
+from model.retrieval.metric import metric
+from model.retrieval.rerank import rerank, scan
 from model.space import SpaceName
 
 __all__ = ["FlatIndex", "excluded_among", "first_fetch"]
@@ -77,10 +78,9 @@ class FlatIndex:
             rounds, m = rounds + 1, min(m, len(self))
             squared, fetched = faiss.knn(queries[pending], self.vectors, m)
             kept = np.where(excluded_among(fetched, excluded.take(pending), len(self)), NONE, fetched)
-            exact = queries[pending].astype(np.float64)
-            items, keys = rerank(self._metric, exact, self.vectors, kept)
+            items, keys = rerank(self._metric, queries[pending], self.vectors, kept)
             distances = self._metric.distance(keys[:, :k])
-            bound = self._lower_bound(exact, squared[:, -1].astype(np.float64))
+            bound = self._lower_bound(queries[pending].astype(np.float64), squared[:, -1].astype(np.float64))
             certified = (m == len(self)) | (distances[:, min(k, m) - 1] < bound)
             found = items[:, :k].astype(np.int32)
             counts = np.count_nonzero(items[:, :k] != NONE, axis=1)
@@ -91,14 +91,13 @@ class FlatIndex:
             m *= 2
         for row in pending.tolist():
             candidates = confined(None, row, excluded[row], len(self))
-            query = queries[row].astype(np.float64)
-            answers[row] = scan(self._metric, query, self.vectors, candidates, k, rounds=rounds + 1)
+            answers[row] = scan(self._metric, queries[row], self.vectors, candidates, k, rounds=rounds + 1)
         return answers
 
     def _among(self, query: Float32, candidates: Int64, k: int) -> Hits:
         """The answer of a query that is confined to some items."""
         if len(candidates) <= MOST_FETCHED:
-            return scan(self._metric, query.astype(np.float64), self.vectors, candidates, k)
+            return scan(self._metric, query, self.vectors, candidates, k)
         part = FlatIndex(self.vectors[candidates], overfetch=self.overfetch, geometry=self._geometry)
         hits = part.search(query[None], [k], Histories.of([np.zeros(0, np.int32)]))[0]
         return Hits(candidates[hits.items].astype(np.int32), hits.distances, hits.rounds, hits.certified)

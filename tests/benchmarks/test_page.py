@@ -149,4 +149,4 @@ def test_the_machine_is_described() -> None:
     assert machine(MADE.model_copy(update={"device": "A GPU"})).startswith("A GPU; A Processor")
     made = environment("hdrm x", trained=False)
     assert (made.command, made.device) == ("hdrm x", "cpu")
-    assert {"python", "hdrm", "torch", "onnxruntime"} <= made.software.keys()
+    assert {"python", "hdrm", "torch", "numba"} <= made.software.keys()

@@ -113,7 +113,7 @@ def test_500_users_get_exactly_what_a_float64_scan_of_the_catalogue_gives(artifa
         found = recommender.index.search(vectors, [20] * 500, excluded)
         for row in range(500):
             candidates = confined(None, row, excluded[row], len(items))
-            expected = scan(metric("hyperbolic"), vectors[row].astype(np.float64), items, candidates, 20)
+            expected = scan(metric("hyperbolic"), vectors[row], items, candidates, 20)
             assert found[row].items.tolist() == expected.items.tolist()
             np.testing.assert_allclose(found[row].distances, expected.distances, rtol=1e-12)
         # the certificate is what makes it so without a float64 scan of everything: most users need one round

@@ -1,6 +1,7 @@
 """The gather of a request gives the condition that training learns from."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,3 +42,12 @@ def test_it_is_the_condition(
     gathered = ConditionGather(config, items, messages)(histories)
     assert gathered.dtype == np.float32
     np.testing.assert_allclose(gathered, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("item", [-1, ITEMS])
+def test_items_without_a_vector_are_refused(item: int) -> None:
+    """Machine code would read beside the arrays."""
+    config = ModelConfig(encoder=EncoderConfig(dim=DIM))
+    items, messages = torch.zeros(ITEMS, DIM), torch.zeros(config.history.kinds, ITEMS, DIM)
+    with pytest.raises(IndexError, match="no vector"):
+        ConditionGather(config, items, messages)(Histories.of([np.array([3, item], np.int32)]))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model.geometry import distance
 from model.history import Histories
+from model.kernels import least_product
 from model.retrieval import ApproximateIndex, FlatIndex, Hits, LorentzScan, Retriever, calibrate
 from model.retrieval.approximate import build_lists
 from model.retrieval.flat import first_fetch
@@ -54,7 +55,7 @@ def exactly(
     vectors: Float32, query: Float32, k: int, gone: Int32, allowed: Int32 | None = None, name: SpaceName = "hyperbolic"
 ) -> Hits:
     candidates = confined([allowed], 0, gone, len(vectors))
-    return scan(metric(name), query.astype(np.float64), vectors, candidates, k)
+    return scan(metric(name), query, vectors, candidates, k)
 
 
 def assert_same(got: Hits, expected: Hits) -> None:
@@ -65,18 +66,22 @@ def assert_same(got: Hits, expected: Hits) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_keys_and_products_are_those_of_the_geometry(name: SpaceName) -> None:
-    u, v = (cloud(seed, 200, 8, (0.0, 4.0)).astype(np.float64) for seed in (0, 1))
+    u, v = (cloud(seed, 200, 8, (0.0, 4.0)) for seed in (0, 1))
     v[:20] = u[:20]
-    v[20:40] = u[20:40] * (1 + 1e-9)
+    v[20:40] = np.nextafter(u[20:40], np.float32(9))
     v[40:60], u[50:70] = 0, 0
     measure = metric(name)
-    expected = np.linalg.norm(u - v, axis=1)
+    exact_u, exact_v = u.astype(np.float64), v.astype(np.float64)
+    expected = np.linalg.norm(exact_u - exact_v, axis=1)
     if name == "hyperbolic":
-        expected = distance(torch.from_numpy(u), torch.from_numpy(v)).numpy()
-    keys = measure.key(u, v)
+        expected = distance(torch.from_numpy(exact_u), torch.from_numpy(exact_v)).numpy()
+    keys = np.concatenate([measure.keys(u[row], v, np.array([row])) for row in range(200)])
     np.testing.assert_allclose(measure.distance(keys), expected, rtol=1e-10, atol=1e-14)
-    products = np.vecdot(measure.queries(u).astype(np.float64), measure.items(v).astype(np.float64))
-    assert (np.abs(products - measure.product(keys, u)) <= measure.rounding(u, 4.0)).all()
+    products = np.vecdot(measure.queries(u), measure.items(v))
+    radii = np.linalg.norm(exact_u, axis=1)
+    least = [least_product(key, r, 8, 4.0, measure.curved) for key, r in zip(keys, radii, strict=True)]
+    assert (products >= least).all()
+    assert (products - least <= 8 * 20 * 2.0**-24 * np.cosh(8.0)).all()
 
 
 def test_scan_is_the_order_by_distance() -> None:
@@ -156,7 +161,7 @@ def test_products_without_the_certificate_would_be_wrong() -> None:
     (hits,) = LorentzScan(vectors).search(query, [20], Histories.empty(1))
     assert hits.rounds == 2
     assert_same(hits, exactly(vectors, query[0], 20, np.zeros(0, np.int32)))
-    products = metric("hyperbolic").queries(query.astype(float)) @ metric("hyperbolic").items(vectors.astype(float)).T
+    products = metric("hyperbolic").queries(query) @ metric("hyperbolic").items(vectors).T
     assert set(np.argsort(-products[0])[:36].tolist()) < set(range(400))
     assert not set(hits.items.tolist()) <= set(np.argsort(-products[0], kind="stable")[:36].tolist())
 
@@ -261,3 +266,18 @@ def test_wrong_settings_are_named() -> None:
         ApproximateIndex(vectors, made, probes=0, overfetch={5: 5})
     with pytest.raises(ValueError, match="lists: got 100 vectors"):
         ApproximateIndex(vectors[:50], made, probes=1, overfetch={5: 5})
+
+
+@pytest.mark.parametrize("own", [[5, 3], [3, 3], [-1, 3], [99, 100]])
+def test_items_that_a_query_is_confined_to_are_checked(own: list[int]) -> None:
+    """Machine code would read beside the arrays."""
+    vectors = cloud(0, 100, 4, (1.0, 2.0))
+    with pytest.raises(IndexError, match="confined to"):
+        LorentzScan(vectors).search(vectors[:1], [5], Histories.empty(1), [np.array(own, np.int32)])
+
+
+@pytest.mark.parametrize("item", [-2, 100])
+def test_candidates_are_checked(item: int) -> None:
+    vectors = cloud(0, 100, 4, (1.0, 2.0))
+    with pytest.raises(IndexError, match="candidate"):
+        scan(metric("hyperbolic"), vectors[0], vectors, np.array([item]), 5)

@@ -1,0 +1,560 @@
+"""Loops that answer requests, compiled to machine code by Numba: one call a batch and phase, without Python inside.
+
+They do not hold the interpreter's lock, and a row's result is the same in any batch, bit for bit: rows share what is
+read of a matrix, but each is computed as if it were alone. All of them are in one module because Numba's cache on disk
+does not notice changes in others.
+
+Symbols: b rows of a batch, n items, d coordinates, h vectors of a condition, w hidden units; u queries, v items,
+tangent vectors at the origin; r radii; K = 1, see model.geometry.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+__all__ = [
+    "NONE",
+    "UNIT_ROUNDOFF",
+    "denoise",
+    "keys",
+    "least_product",
+    "lift",
+    "mean_rows",
+    "mix",
+    "nearest",
+    "rerank",
+]
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+NONE = -1  # in place of an item
+TOGETHER = 16  # rows whose products are taken together
+TILE = 2048  # items whose products are
+UNIT_ROUNDOFF = 2.0**-24  # of float32
+TINY = float(np.finfo(np.float32).tiny)
+LEAST_RADIUS = 1e-6  # below it, capping the radius changes nothing in float32
+LANES = 4
+
+
+def _array(dtype: Any, dimensions: int, *, readonly: bool = False) -> Any:
+    """The type of a contiguous array; of one that is only read, writable ones are taken too."""
+    return types.Array(dtype, dimensions, "C", readonly=readonly)
+
+
+# float32, float64, int32 and int64 arrays of so many dimensions; r: only read
+f32_1, f32_2, f32_3 = (_array(types.float32, dimensions) for dimensions in (1, 2, 3))
+f64_1, f64_2 = _array(types.float64, 1), _array(types.float64, 2)
+i64_1, i64_2 = _array(types.int64, 1), _array(types.int64, 2)
+bool_1 = _array(types.boolean, 1)
+f32_1r, f32_2r = _array(types.float32, 1, readonly=True), _array(types.float32, 2, readonly=True)
+i32_1r, i64_1r = _array(types.int32, 1, readonly=True), _array(types.int64, 1, readonly=True)
+f64, i64, boolean, void = types.float64, types.int64, types.boolean, types.void
+
+
+def compiled(*signature: Any, fused: bool) -> Callable[[Function], Function]:
+    """Decorates a function to be machine code.
+
+    The code is kept on disk where a folder can be written: beside the module, or in the user's cache.
+
+    Args:
+        signature: types of the result and of the arguments, the only ones that it takes and for which it is compiled at
+            once; none for a function that others call, which is compiled into them.
+        fused: whether a product and a sum may be rounded once; not where two functions have to agree to the last bit.
+    """
+
+    def decorate(function: Function) -> Function:
+        kernel = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"} if fused else False)(function)
+        if signature:
+            with suppress(RuntimeError):  # there is no such folder
+                kernel.enable_caching()
+            result, *arguments = signature
+            kernel.compile(result(*arguments))
+            kernel.disable_compile()
+        return cast(Function, kernel)
+
+    return decorate
+
+
+@compiled(fused=True)
+def _add_product(out: Float32, x: Float32, matrix: Float32, first: int, columns: int) -> None:
+    """out[:, :columns] += x @ matrix[:, first : first + columns]. All are contiguous, which is what makes it quick."""
+    n = x.shape[1]
+    whole = n - n % LANES
+    stop = first + columns
+    for i in range(0, whole, LANES):
+        y0, y1, y2, y3 = (
+            matrix[i, first:stop],
+            matrix[i + 1, first:stop],
+            matrix[i + 2, first:stop],
+            matrix[i + 3, first:stop],
+        )
+        for row in range(len(x)):
+            x0, x1, x2, x3, sums = x[row, i], x[row, i + 1], x[row, i + 2], x[row, i + 3], out[row]
+            for j in range(columns):
+                sums[j] = sums[j] + x0 * y0[j] + x1 * y1[j] + x2 * y2[j] + x3 * y3[j]
+    for i in range(whole, n):
+        y0 = matrix[i, first:stop]
+        for row in range(len(x)):
+            x0, sums = x[row, i], out[row]
+            for j in range(columns):
+                sums[j] = sums[j] + x0 * y0[j]
+
+
+@compiled(void, f32_3, i64, i64_1r, i32_1r, f32_2r, f32_2r, f32_2r, fused=True)
+def mean_rows(
+    means: Float32, place: int, indptr: Int64, items: Int32, vectors: Float32, weights: Float32, scales: Float32
+) -> None:
+    """Weighted means of the vectors of each row's newest items; zeros of an empty row.
+
+    Args:
+        means: (b, places, d), of which those from `place` on are set, one for each weighting.
+        place: the first of them.
+        indptr, items: rows of items, oldest first; see `model.history.Histories`.
+        vectors: (n, d).
+        weights: (h, longest) by age, the oldest first; as many items count.
+        scales: (longest, h): what makes a row of one item, of two and so on a mean.
+
+    Raises:
+        IndexError: an item that has no vector.
+    """
+    (h, longest), d = weights.shape, vectors.shape[1]
+    for row in range(len(means)):
+        stop = indptr[row + 1]
+        count = min(stop - indptr[row], longest)
+        for q in range(h):
+            for j in range(d):
+                means[row, place + q, j] = 0
+        for age in range(count, 0, -1):
+            item = items[stop - age]
+            if not 0 <= item < len(vectors):
+                raise IndexError("a history has an item that has no vector")
+            vector = vectors[item]
+            for q in range(h):
+                weight, sums = weights[q, longest - age], means[row, place + q]
+                for j in range(d):
+                    sums[j] = sums[j] + weight * vector[j]
+        if count:
+            for q in range(h):
+                for j in range(d):
+                    means[row, place + q, j] *= scales[count - 1, q]
+
+
+@compiled(fused=True)
+def _clamp(z: Float32, limit: float) -> None:
+    """Shorten a vector to a radius."""
+    squared = np.float32(0)
+    for j in range(len(z)):
+        squared += z[j] * z[j]
+    if squared > limit * limit:
+        scale = np.float32(limit / math.sqrt(squared))
+        for j in range(len(z)):
+            z[j] *= scale
+
+
+@compiled(fused=True)
+def _silu(x: Float32) -> None:
+    for row in range(len(x)):
+        values = x[row]
+        for j in range(len(values)):
+            values[j] = values[j] / (np.float32(1) + math.exp(-values[j]))
+
+
+@compiled(
+    void,
+    f32_2,
+    f32_2,
+    f32_1,
+    f32_1,
+    f64,
+    f32_1,
+    f32_1,
+    f64,
+    f32_2,
+    f32_2,
+    f32_2,
+    f32_3,
+    f32_2,
+    f32_2,
+    f32_1,
+    fused=True,
+)
+def denoise(
+    z_0: Float32,
+    condition: Float32,
+    anchor_weights: Float32,
+    noise: Float32,
+    start: float,
+    kept: Float32,
+    taken: Float32,
+    limit: float,
+    of_condition: Float32,
+    of_z: Float32,
+    biases: Float32,
+    deeper: Float32,
+    deeper_biases: Float32,
+    head: Float32,
+    head_bias: Float32,
+) -> None:
+    """The reverse process, `model.process.Process.reverse`, with all that does not depend on the row worked out.
+
+    Args:
+        z_0: (b, d), set to the estimate after the last step.
+        condition: (b, c * d).
+        anchor_weights: (c,); the anchor is the sum of the condition's vectors under them.
+        noise: (d,), the start's, for an anchor of positive signs.
+        start: share of the anchor in the start.
+        kept, taken: (steps - 1,), shares of z_t and of z_0 in the next z_t.
+        limit: greatest radius of z_t.
+        of_condition: (c * d, w), of_z: (d, w), biases: (steps, w): the first layer.
+        deeper: (layers, w, w), deeper_biases: (layers, w): hidden layers after the first.
+        head: (w, d), head_bias: (d,): the last layer.
+    """
+    (b, d), (steps, w) = z_0.shape, biases.shape
+    for first in range(0, b, TOGETHER):
+        given = condition[first : first + TOGETHER]
+        estimate = z_0[first : first + TOGETHER]
+        rows = len(given)
+        told = np.zeros((rows, w), np.float32)
+        _add_product(told, given, of_condition, 0, w)
+        anchor, z_t = np.zeros((rows, d), np.float32), np.empty((rows, d), np.float32)
+        x, y = np.empty((rows, w), np.float32), np.empty((rows, w), np.float32)
+        for row in range(rows):
+            for q in range(len(anchor_weights)):
+                for j in range(d):
+                    anchor[row, j] += anchor_weights[q] * given[row, q * d + j]
+            for j in range(d):
+                z_t[row, j] = np.float32(start) * anchor[row, j] + np.sign(anchor[row, j]) * noise[j]
+            _clamp(z_t[row], limit)
+        for step in range(steps):
+            for row in range(rows):
+                for j in range(w):
+                    x[row, j] = told[row, j] + biases[step, j]
+            _add_product(x, z_t, of_z, 0, w)
+            _silu(x)
+            for layer in range(len(deeper)):
+                for row in range(rows):
+                    for j in range(w):
+                        y[row, j] = deeper_biases[layer, j]
+                _add_product(y, x, deeper[layer], 0, w)
+                _silu(y)
+                x, y = y, x
+            for row in range(rows):
+                for j in range(d):
+                    estimate[row, j] = anchor[row, j] + head_bias[j]
+            _add_product(estimate, x, head, 0, d)
+            if step < steps - 1:
+                for row in range(rows):
+                    for j in range(d):
+                        z_t[row, j] = kept[step] * z_t[row, j] + taken[step] * estimate[row, j]
+                    _clamp(z_t[row], limit)
+
+
+@compiled(void, f32_2, f32_2, f32_1, f32_3, f64, f64, f64, fused=True)
+def mix(
+    users: Float32,
+    condition: Float32,
+    base_weights: Float32,
+    denoised: Float32,
+    gate: float,
+    scale: float,
+    limit: float,
+) -> None:
+    """Users' vectors, `model.diffusion.UserDiffusion.mix`.
+
+    Args:
+        users: (b, d), set.
+        condition: (b, c * d).
+        base_weights: (h,), of the condition's first vectors.
+        denoised: (p, b, d); none leaves the base.
+        gate: share of their mean.
+        scale: what the mixture is stretched by.
+        limit: radius that is never reached.
+    """
+    b, d = users.shape
+    for row in range(b):
+        user = users[row]
+        for j in range(d):
+            user[j] = 0
+        for q in range(len(base_weights)):
+            for j in range(d):
+                user[j] += base_weights[q] * condition[row, q * d + j]
+        squared = np.float32(0)
+        for j in range(d):
+            if len(denoised):
+                mean = np.float32(0)
+                for p in range(len(denoised)):
+                    mean += denoised[p, row, j]
+                user[j] += np.float32(gate) * (mean / np.float32(len(denoised)) - user[j])
+            user[j] *= np.float32(scale)
+            squared += user[j] * user[j]
+        radius = math.sqrt(squared)
+        if radius > LEAST_RADIUS:
+            capped = np.float32(limit * math.tanh(radius / limit) / radius)
+            for j in range(d):
+                user[j] *= capped
+
+
+@compiled(fused=False)
+def _difference(u: Float32, by_u: float, v: Float32, by_v: float, j: int) -> float:
+    return np.float64(u[j]) * by_u - np.float64(v[j]) * by_v
+
+
+@compiled(fused=False)
+def _squared_distance(u: Float32, by_u: float, v: Float32, by_v: float) -> float:
+    """|u by_u - v by_v|^2 in float64. Every fourth coordinate has a sum of its own: always the same order."""
+    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+    whole = len(v) - len(v) % LANES
+    for j in range(0, whole, LANES):
+        x0, x1 = _difference(u, by_u, v, by_v, j), _difference(u, by_u, v, by_v, j + 1)
+        x2, x3 = _difference(u, by_u, v, by_v, j + 2), _difference(u, by_u, v, by_v, j + 3)
+        s0 += x0 * x0
+        s1 += x1 * x1
+        s2 += x2 * x2
+        s3 += x3 * x3
+    for j in range(whole, len(v)):
+        x0 = _difference(u, by_u, v, by_v, j)
+        s0 += x0 * x0
+    return (s0 + s1) + (s2 + s3)
+
+
+@compiled(fused=False)
+def _radius(v: Float32) -> float:
+    return math.sqrt(_squared_distance(v, 1.0, v, 0.0))
+
+
+@compiled(fused=False)
+def _key(u: Float32, r_u: float, v: Float32, curved: bool) -> float:
+    """What rises with the distance: cosh d - 1, as `geometry.cosh_distance_minus_one`, or its square in flat space."""
+    if not curved:
+        return _squared_distance(u, 1.0, v, 1.0)
+    r_v = _radius(v)
+    apart = _squared_distance(u, 1 / r_u if r_u > 0 else 0.0, v, 1 / r_v if r_v > 0 else 0.0)
+    half = math.sinh((r_u - r_v) / 2)
+    return 2 * half * half + math.sinh(r_u) * math.sinh(r_v) * apart / 2
+
+
+@compiled(fused=False)
+def _distance(key: float, curved: bool) -> float:
+    return math.log1p(key + math.sqrt(key * (key + 2))) if curved else math.sqrt(key)
+
+
+@compiled(fused=False)
+def _lift(point: Float32, v: Float32, r: float, curved: bool, item: bool) -> None:
+    """Set the d + 1 coordinates whose product with another's is minus what rises with the distance.
+
+    cosh r, sinh r * direction for a query, and -cosh r in place of cosh r for an item; or 1, u and -|v|^2 / 2, v.
+    """
+    if curved:
+        scale = math.sinh(r) / r if r > 0 else 1.0
+        point[0] = -math.cosh(r) if item else math.cosh(r)
+    else:
+        scale = 1.0
+        point[0] = -r * r / 2 if item else 1.0
+    for j in range(len(v)):
+        point[j + 1] = scale * v[j]
+
+
+@compiled(f64, f32_2, f32_2r, boolean, boolean, fused=False)
+def lift(points: Float32, vectors: Float32, curved: bool, item: bool) -> float:
+    """Set the coordinates of many, see `_lift`: (n, d + 1), (n, d); the greatest radius."""
+    longest = 0.0
+    for row in range(len(vectors)):
+        r = _radius(vectors[row])
+        longest = max(longest, r)
+        _lift(points[row], vectors[row], r, curved, item)
+    return longest
+
+
+@compiled(void, f64_1, f32_1r, f32_2r, i64_1r, boolean, fused=False)
+def keys(found: Float64, query: Float32, vectors: Float32, candidates: Int64, curved: bool) -> None:
+    """Set the keys of candidates, see `_key`: (m,), (d,), (n, d), (m,); that of -1 is infinite.
+
+    Raises:
+        IndexError: a candidate that has no vector.
+    """
+    r = _radius(query)
+    for place in range(len(candidates)):
+        item = candidates[place]
+        if not NONE <= item < len(vectors):
+            raise IndexError("a candidate has no vector")
+        found[place] = _key(query, r, vectors[item], curved) if item >= 0 else np.inf
+
+
+@compiled(fused=False)
+def _after(key: float, item: int, other_key: float, other: int) -> bool:
+    return key > other_key or (key == other_key and item > other)
+
+
+@compiled(fused=False)
+def _sink(heap: Float64, items: Int64, place: int, size: int) -> None:
+    """Make a heap whose first entry is the last in order, after the entry at `place` has changed."""
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and _after(heap[child + 1], items[child + 1], heap[child], items[child]):
+            child += 1
+        if not _after(heap[child], items[child], heap[place], items[place]):
+            return
+        heap[child], heap[place] = heap[place], heap[child]
+        items[child], items[place] = items[place], items[child]
+        place = child
+
+
+@compiled(fused=False)
+def _sort(heap: Float64, items: Int64, size: int) -> None:
+    """Order entries by key, ties by item."""
+    for place in range(size // 2 - 1, -1, -1):
+        _sink(heap, items, place, size)
+    for last in range(size - 1, 0, -1):
+        heap[0], heap[last] = heap[last], heap[0]
+        items[0], items[last] = items[last], items[0]
+        _sink(heap, items, 0, last)
+
+
+@compiled(void, f64_2, i64_2, f32_2r, f32_2r, boolean, fused=False)
+def rerank(found: Float64, items: Int64, queries: Float32, vectors: Float32, curved: bool) -> None:
+    """Order each row of candidates by key, ties by item, and set their keys: (b, m), (b, m), (b, d), (n, d).
+
+    A candidate of -1 has an infinite key.
+    """
+    for row in range(len(items)):
+        keys(found[row], queries[row], vectors, items[row], curved)
+        _sort(found[row], items[row], items.shape[1])
+
+
+@compiled(f64, f64, f64, i64, f64, boolean, fused=False)
+def least_product(key: float, r: float, dim: int, longest: float, curved: bool) -> float:
+    """What the float32 product of a query with an item of this key is at least, for items up to a radius.
+
+    Each coordinate is rounded once, and a sum of n products is off by at most gamma_n sum |x_i y_i|, in whatever
+    order it is taken (Higham, Accuracy and Stability, 3.1): together (1 + e)^2 (1 + gamma_(d+1)) - 1 <= (d + 5) e
+    of that sum, for e = 2^-24. The sum is at most cosh r_u cosh r_v + sinh r_u sinh r_v = cosh(r_u + r_v), or
+    |u||v| + |v|^2 / 2 in flat space.
+    """
+    off = (dim + 6) * UNIT_ROUNDOFF
+    if curved:
+        return -1 - key - off * math.cosh(r + longest)
+    return (r * r - key) / 2 - off * (r * longest + longest * longest / 2) - TINY
+
+
+@compiled(
+    void,
+    f64_2,
+    i64_2,
+    i64_1,
+    bool_1,
+    f32_2r,
+    f32_2,
+    f32_2r,
+    f64,
+    boolean,
+    i64_1,
+    i64_1,
+    i64_1r,
+    i32_1r,
+    bool_1,
+    i64_1r,
+    i32_1r,
+    fused=False,
+)
+def nearest(
+    distances: Float64,
+    items: Int64,
+    counts: Int64,
+    certified: npt.NDArray[np.bool_],
+    queries: Float32,
+    points: Float32,
+    vectors: Float32,
+    longest: float,
+    curved: bool,
+    ks: Int64,
+    fetches: Int64,
+    gone_indptr: Int64,
+    gone: Int32,
+    confined: npt.NDArray[np.bool_],
+    own_indptr: Int64,
+    own: Int32,
+) -> None:
+    """The nearest items by products in float32, re-ranked in float64, with a certificate; see `LorentzScan`.
+
+    Args:
+        distances, items: (b, the greatest of fetches), set: of each row as many as `counts` says, nearest first.
+        counts, certified: (b,), set.
+        queries: (b, d).
+        points: the items' coordinates, (d + 1, n).
+        vectors: (n, d).
+        longest: the greatest radius among them.
+        curved: whether distances are geodesics of hyperbolic space, or straight.
+        ks, fetches: (b,), items asked for and re-ranked.
+        gone_indptr, gone: what must not be returned, in rows.
+        confined: (b,), rows that may have nothing but what is their `own`, ascending in rows of `own_indptr`.
+
+    Raises:
+        IndexError: an own item out of order, or that there is not.
+    """
+    (b, d), n = queries.shape, len(vectors)
+    lifted, scores = np.empty((TOGETHER, d + 1), np.float32), np.empty((TOGETHER, TILE), np.float32)
+    radii, places, allowed = np.empty(TOGETHER), np.empty(TOGETHER, np.int64), np.empty(TILE, np.float32)
+    for first in range(0, b, TOGETHER):
+        rows = min(TOGETHER, b - first)
+        for row in range(rows):
+            radii[row] = _radius(queries[first + row])
+            _lift(lifted[row], queries[first + row], radii[row], curved, False)
+            places[row] = own_indptr[first + row]
+            for place in range(own_indptr[first + row], own_indptr[first + row + 1]):
+                before = own[place - 1] if place > own_indptr[first + row] else NONE
+                if not before < own[place] < n:
+                    raise IndexError("items that a query is confined to do not ascend, or there is no such item")
+            for place in range(fetches[first + row]):
+                distances[first + row, place], items[first + row, place] = np.inf, NONE
+        for start in range(0, n, TILE):
+            size = min(TILE, n - start)
+            for row in range(rows):
+                for j in range(size):
+                    scores[row, j] = 0
+            _add_product(scores, lifted[:rows], points, start, size)
+            for row in range(rows):
+                far, fetched, m = distances[first + row], items[first + row], fetches[first + row]
+                score = scores[row]
+                for place in range(gone_indptr[first + row], gone_indptr[first + row + 1]):
+                    if start <= gone[place] < start + size:
+                        score[gone[place] - start] = -np.inf
+                if confined[first + row]:
+                    for j in range(size):
+                        allowed[j] = -np.inf
+                    while places[row] < own_indptr[first + row + 1] and own[places[row]] < start + size:
+                        allowed[own[places[row]] - start] = score[own[places[row]] - start]
+                        places[row] += 1
+                    score = allowed
+                # compared in float32: nearly all are turned away here
+                least = np.float32(-far[0])
+                for j in range(size):
+                    if score[j] > least:
+                        far[0], fetched[0] = -np.float64(score[j]), start + j
+                        _sink(far, fetched, 0, m)
+                        least = np.float32(-far[0])
+        for row in range(rows):
+            far, fetched, m, k = distances[first + row], items[first + row], fetches[first + row], ks[first + row]
+            reached = far[0]
+            keys(far[:m], queries[first + row], vectors, fetched[:m], curved)
+            _sort(far, fetched, m)
+            count = 0
+            while count < min(k, m) and fetched[count] != NONE:
+                count += 1
+            counts[first + row] = count
+            # where even what may not be returned was fetched, nothing is left
+            sure = m == n or reached == np.inf
+            if not sure:
+                sure = least_product(far[min(k, m) - 1], radii[row], d, longest, curved) > -reached
+            certified[first + row] = sure
+            for place in range(count):
+                far[place] = _distance(far[place], curved)
