@@ -1,14 +1,16 @@
-"""The application: settings in, FastAPI out. The model is loaded when it starts, off the event loop."""
+"""The application: settings in, what a server runs out. The model is loaded when it starts, off the event loop."""
 
 import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import Answers
 from service.cache import create_cache
@@ -33,7 +35,23 @@ programs. Every answer carries an `X-Request-ID`, the client's own if it sent on
 """
 
 
-def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -> FastAPI:
+@dataclass(frozen=True)
+class Service:
+    """What a server runs: FastAPI, behind what answers plain requests without it.
+
+    Attributes:
+        entrance: gets every request first.
+        framework: gets those that are left.
+    """
+
+    entrance: ASGIApp
+    framework: FastAPI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.entrance(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -> Service:
     """The service.
 
     Args:
@@ -84,10 +102,9 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
         app.include_router(module.router)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Front, state=app.state, max_bytes=settings.max_body_bytes)
-    app.add_middleware(RequestContext, telemetry=telemetry)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return app
+    front = Front(app, state=app.state, max_bytes=settings.max_body_bytes)
+    return Service(RequestContext(front, telemetry=telemetry), app)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

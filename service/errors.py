@@ -109,6 +109,7 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(HdrmError, _expected)
+    app.add_exception_handler(Exception, _unexpected)  # which is raised again afterwards
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -138,6 +139,10 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, HdrmError)
     return error_response(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return problem_response(request, internal_error())
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:

@@ -47,13 +47,15 @@ class RequestContext:
         request_id = given if REQUEST_ID.fullmatch(given) else new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
-        status = 0
+        status, complete = 0, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), header]
+            else:
+                complete = not message.get("more_body", False)
             await send(message)
 
         peer = peer_of(scope)
@@ -65,9 +67,10 @@ class RequestContext:
                 raise
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-            if status:  # too late for an error answer: let the server close the connection
+            if status and not complete:  # too late for an error answer: let the server close the connection
                 raise
-            await problem_response(Request(scope), internal_error())(scope, receive, send_with_id)
+            if not status:
+                await problem_response(Request(scope), internal_error())(scope, receive, send_with_id)
         finally:
             peer.serving = None
             self._report(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - started)

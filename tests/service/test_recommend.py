@@ -159,7 +159,7 @@ def test_many_requests_at_once_all_end_and_the_loop_stays_free(settings: Setting
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        worker = app.state.answers.worker
+        worker = app.framework.state.answers.worker
         blocker = asyncio.create_task(worker.run(held.wait, 30.0))
         asked = [
             asyncio.create_task(client.post("/recommend", json={"user_id": str(100 + n % 60), "k": 1 + n}))
@@ -180,7 +180,7 @@ def test_too_many_waiting_requests_are_refused(settings: Settings) -> None:
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        waiting = [asyncio.create_task(app.state.answers.worker.run(held.wait, 30.0)) for _ in range(2)]
+        waiting = [asyncio.create_task(app.framework.state.answers.worker.run(held.wait, 30.0)) for _ in range(2)]
         await asyncio.sleep(0)
         refused = await client.post("/recommend", json={"user_id": "100"})
         assert refused.status_code == 503
