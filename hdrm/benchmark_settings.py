@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hdrm.benchmark_results import writable
 from hdrm.console import command_line, err, out, progress
 from hdrm.data import RowOrder
 from model.errors import ConfigError
@@ -26,16 +27,26 @@ def search_settings(
     ] = RowOrder.NONE,
     trials: Annotated[int | None, typer.Option(min=1, help="Settings to try [default: as many as others do].")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the search and of the trainings.")] = 0,
+    study: Annotated[
+        Path | None, typer.Option(help="File that keeps the trials: the same command goes on where it was cut off.")
+    ] = None,
 ) -> None:
     """Search for the settings of a baseline that is too slow to be tuned in every benchmark; prints its section.
 
     The section belongs into benchmarks/baselines/settings.toml. Settings are chosen on the newest part of the training
     data; what models are reported on is not looked at. Hopeless ones are cut short.
 
-    Example:
+    Examples:
 
         hdrm benchmark settings --split pairs.npz --order chronological --model lightgcn
+
+        hdrm benchmark settings --split pairs.npz --order chronological --model sasrec --study sasrec.study
     """
+    writable(study)
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    from benchmarks.accuracy.finished import digest_of
     from benchmarks.accuracy.problem import read_problem
     from benchmarks.baselines.registry import TRAINED
     from benchmarks.baselines.space import TRIALS
@@ -57,6 +68,8 @@ def search_settings(
             seed=seed,
             progress=phase,
             trials=trials or TRIALS,
+            storage=None if study is None else optuna.storages.JournalStorage(JournalFileBackend(str(study))),
+            name=None if study is None else f"{model} {seed} {digest_of(problem)}",
         )
     out.print(section_of(TRAINED[model], best, command_line()), markup=False, highlight=False, soft_wrap=True)
     err.print("next: put this into benchmarks/baselines/settings.toml")

@@ -18,7 +18,7 @@ from benchmarks.baselines.registry import BASELINES, TRAINED
 from benchmarks.baselines.settings import load_settings
 from training.config import load_config
 
-__all__ = ["Finished"]
+__all__ = ["Finished", "digest_of"]
 
 STATE = "state: "
 SCALARS = ("described", "fit_seconds", "evaluation_seconds", "peak_rss_bytes", "figures")
@@ -34,7 +34,7 @@ class Finished:
 
     def __init__(self, folder: Path, problem: Problem) -> None:
         self.folder = folder
-        self.about = [_digest_of(problem), _digest_of_code()]
+        self.about = [digest_of(problem), _digest_of_code()]
         self.ordered = problem.ordered
 
     def load(self, run: Run) -> Outcome | None:
@@ -82,7 +82,7 @@ class Finished:
         return load_config(run.model, run.changes).resolved(ordered=self.ordered).model_dump(mode="json")
 
 
-def _digest_of(problem: Problem) -> str:
+def digest_of(problem: Problem) -> str:
     digest = hashlib.sha256(json.dumps([problem.name, problem.n_items, problem.ordered]).encode())
     parts = [problem.search, problem.stop]
     for query in problem.queries:

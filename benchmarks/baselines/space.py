@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import optuna
+from optuna.trial import TrialState
 
 from benchmarks.baselines.baseline import Settings
 
@@ -18,6 +19,7 @@ Report = Callable[[int, float], None]  # told every epoch's number and score; wh
 TRIALS = 24  # settings tried for every tuned baseline alike
 COMPARABLE = 4  # trials to compare with before one is cut short
 EARLIEST = 5  # epochs before one is
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def best_settings(
     seed: int,
     told: Callable[[int, int], None],
     first: Settings | None = None,
+    storage: optuna.storages.BaseStorage | None = None,
+    name: str | None = None,
 ) -> Best:
     """The settings with the highest objective of those tried (tree-structured Parzen estimator).
 
@@ -77,18 +81,20 @@ def best_settings(
         seed: of the search.
         told: after every trial: how many are done, and how many there are.
         first: settings to begin with.
+        storage: where the trials are kept, so that a search that was interrupted goes on; None forgets them.
+        name: what the search is called there.
     """
-    study = _quiet_study(seed)
-    if first is not None:
+    study = _quiet_study(seed, storage, name)
+    if first is not None and not study.trials:
         study.enqueue_trial(dict(first))
-    for number in range(trials):
+    for number in range(len(study.get_trials(deepcopy=False, states=FINISHED)), trials):
         trial = study.ask()
         try:
             study.tell(trial, objective(suggest(trial, space), _report_of(trial)))
         except optuna.TrialPruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=TrialState.PRUNED)
         told(number + 1, trials)
-    pruned = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,)))
+    pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     return Best({name: study.best_params[name] for name in space}, study.best_value, trials, pruned)
 
 
@@ -101,15 +107,22 @@ def _report_of(trial: optuna.Trial) -> Report:
     return report
 
 
-def _quiet_study(seed: int) -> optuna.Study:
-    """A study in memory, without the line that optuna logs for it."""
+def _quiet_study(seed: int, storage: optuna.storages.BaseStorage | None, name: str | None) -> optuna.Study:
+    """A study, without the line that optuna logs for it; a trial that was cut off is given up."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.create_study(
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            load_if_exists=True,
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=seed),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARABLE, n_warmup_steps=EARLIEST),
         )
     finally:
         optuna.logging.set_verbosity(verbosity)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    # what goes on must not draw the same again
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    return study

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import optuna
+
 from benchmarks.baselines.baseline import Fitted, Progress, Settings, check_data
 from benchmarks.baselines.epochs import EpochStage
 from benchmarks.baselines.settings import load_settings
@@ -78,8 +80,10 @@ class Trained:
         seed: int,
         progress: Progress,
         trials: int = TRIALS,
+        storage: optuna.storages.BaseStorage | None = None,
+        name: str | None = None,
     ) -> Best:
-        """Search for settings, from those kept on; see `Baseline.fit`."""
+        """Search for settings, from those kept on; see `Baseline.fit` and `best_settings`."""
         check_data(self.name, search, stop, needs_order=self.needs_order, ordered=ordered)
         done = 0
 
@@ -94,7 +98,16 @@ class Trained:
             nonlocal done
             done = number
 
-        return best_settings(self.space, objective, trials=trials, seed=seed, told=over, first=load_settings(self.name))
+        return best_settings(
+            self.space,
+            objective,
+            trials=trials,
+            seed=seed,
+            told=over,
+            first=load_settings(self.name),
+            storage=storage,
+            name=name,
+        )
 
     def fit(
         self, search: Histories, stop: Histories, n_items: int, *, ordered: bool, seed: int, progress: Progress

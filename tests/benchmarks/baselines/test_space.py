@@ -1,12 +1,14 @@
 """The search for settings."""
 
 import math
+from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.baselines.baseline import Settings
-from benchmarks.baselines.space import Report, Space, best_settings, suggest
+from benchmarks.baselines.space import Best, Report, Space, best_settings, suggest
 
 SPACE: Space = {
     "share": ("float", (-1.0, 1.0)),
@@ -102,3 +104,33 @@ def test_optuna_says_nothing_and_is_left_as_it_was(capfd: pytest.CaptureFixture[
 def test_an_unknown_kind_names_the_known() -> None:
     with pytest.raises(ValueError, match=r"rate: got the kind 'lg', expected float, log, int or choice"):
         suggest(optuna.trial.FixedTrial({}), {"rate": ("lg", (0, 1))})  # type: ignore[arg-type, dict-item]
+
+
+def test_a_search_that_is_kept_goes_on(tmp_path: Path) -> None:
+    first, tried = {"share": 0.5, "rate": 0.5, "count": 3, "size": 8}, list[dict[str, float]]()
+
+    def storage() -> optuna.storages.JournalStorage:
+        return optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "study")))
+
+    def run(trials: int, *, cut: int) -> Best:
+        def objective(settings: Settings, _report: Report) -> float:
+            if len(tried) == cut:
+                raise KeyboardInterrupt
+            tried.append(dict(settings))
+            return worth(settings)
+
+        def told(done: int, total: int) -> None:
+            assert done <= total == trials
+
+        return best_settings(
+            SPACE, objective, trials=trials, seed=0, told=told, first=first, storage=storage(), name="it"
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(12, cut=5)
+    best = run(12, cut=-1)
+    assert (len(tried), best.trials) == (12, 12)
+    assert tried[0] == first
+    assert len({tuple(settings.items()) for settings in tried}) == 12
+    assert best.score == max(map(worth, tried))
+    assert run(12, cut=12) == best
