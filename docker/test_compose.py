@@ -228,6 +228,22 @@ def carries_no_extras(stack: Stack) -> None:
     expect(found == "[]", f"importable in the trainer: {found}")
 
 
+def compiles_nothing(stack: Stack) -> None:
+    """the api runs the machine code of its image"""
+    code = (
+        "import os, pathlib\n"
+        "def files(root):\n"
+        "    return {(str(p.relative_to(root)), p.read_bytes()) for p in pathlib.Path(root).rglob('*.nb?')}\n"
+        "made = files('/opt/kernels')\n"
+        "assert made and files(os.environ['NUMBA_CACHE_DIR']) == made\n"
+        "from model import kernels\n"
+        "stats = [kernel.stats for kernel in vars(kernels).values() if hasattr(kernel, 'stats')]\n"
+        "print(sum(sum(s.cache_hits.values()) for s in stats) > 0, sum(sum(s.cache_misses.values()) for s in stats))"
+    )
+    found = stack.python("api", code)
+    expect(found == "True 0", f"code from the image, compiled: {found}")
+
+
 def hides_redis(stack: Stack) -> None:
     """Redis publishes no port, and is in no network but the internal one"""
     found = stack.inspect("redis")["NetworkSettings"]
@@ -295,6 +311,7 @@ CHECKS: Final[list[Callable[[Stack], None]]] = [
     is_not_root,
     is_read_only,
     carries_no_extras,
+    compiles_nothing,
     hides_redis,
     listens_on_loopback_only,
     trains_once,
