@@ -1,7 +1,7 @@
 """One request from start to end: engine, cache and batcher put together."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -48,10 +48,17 @@ class Answers:
         )
         self._telemetry = telemetry
 
-    async def recommend(self, request: RecommendRequest, request_id: str) -> bytes:
+    async def recommend(
+        self, request: RecommendRequest, request_id: str, *, alone: Callable[[], bool] = lambda: False
+    ) -> bytes:
         """The body of the response, JSON.
 
         A cached core is spliced into the answer as it is, neither parsed nor serialised again.
+
+        Args:
+            request: what is asked for.
+            request_id: of the request.
+            alone: whether there is no other request at the moment, which this one would wait for.
 
         Raises:
             Problem: 404, the user is unknown and the request asks for an error; 503, overloaded or too late.
@@ -71,7 +78,7 @@ class Answers:
             cached = found is not None
             if self.cache.degraded and not cached:
                 degraded.append("cache")
-            core = await self.batcher.ask(query, query.key) if found is None else found
+            core = await self.batcher.ask(query, query.key, alone=alone) if found is None else found
         self._telemetry.count_answer(query.strategy)
         envelope = {
             "request_id": request_id,

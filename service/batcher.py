@@ -1,7 +1,8 @@
 """Queries that wait at the same time are answered together; requests for the same answer share it.
 
 Nothing waits for a batch to fill. A batch takes what there is: on an idle service, what the event loop found on its
-sockets in one turn; on a busy one, what came while the last batch ran. A batch that is quick enough runs in the event
+sockets in one turn; on a busy one, what came while the last batch ran. A query that is alone is answered where it
+stands. A batch that is quick enough runs in the event
 loop itself, because handing it to a thread and back takes longer; any other runs in the worker thread.
 """
 
@@ -71,8 +72,13 @@ class Batcher:
         self._away: asyncio.Task[None] | None = None  # the batch in the worker thread
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def ask(self, query: Query, key: str) -> bytes:
+    async def ask(self, query: Query, key: str, *, alone: Callable[[], bool] = lambda: False) -> bytes:
         """The answer to a query.
+
+        Args:
+            query: what is asked.
+            key: queries of one key have one answer.
+            alone: whether nobody else asks now: then the answer is made at once, without the event loop's turning.
 
         Raises:
             Problem: 503, as many requests as allowed are waiting, or the deadline has passed.
@@ -81,6 +87,8 @@ class Batcher:
         others = self._worker.pending - (self._away is not None)
         if self.waiting + others >= self._max_waiting:
             raise Problem(503, "overloaded", "More requests are waiting than the service can take on.")
+        if not self._jobs and not self._worker.pending and alone() and self._pace.seconds([query]) <= LOOP_SECONDS:
+            return self._at_once(query, key)
         loop = asyncio.get_running_loop()
         job = self._jobs.get(key)
         if job is None:
@@ -95,6 +103,13 @@ class Batcher:
             self.waiting -= 1
             if job.waiters.pop(waiter, None) is not None and not job.waiters:
                 self._abandon(job)
+
+    def _at_once(self, query: Query, key: str) -> bytes:
+        [outcome] = self._outcomes([query])
+        if not isinstance(outcome, bytes):
+            raise outcome
+        self._keep(key, outcome)
+        return outcome
 
     def _abandon(self, job: _Job) -> None:
         """Nobody waits for it any more; if it is in a batch already, it is made and kept all the same."""

@@ -5,6 +5,8 @@ What is not as plain as can be (another content type, a body that is still arriv
 goes on to the framework, which alone decides what is wrong with it.
 """
 
+from functools import partial
+
 from pydantic import ValidationError
 from starlette.datastructures import State
 from starlette.requests import Request
@@ -13,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from model.errors import HdrmError
 from service.answers import Answers
 from service.errors import Problem, error_response
-from service.peer import whole_body
+from service.peer import is_alone, whole_body
 from service.schemas import RecommendRequest
 
 __all__ = ["Front"]
@@ -46,7 +48,7 @@ class Front:
             return
         scope["state"]["route"] = scope["path"]
         try:
-            body = await answers.recommend(wanted, scope["state"]["request_id"])
+            body = await answers.recommend(wanted, scope["state"]["request_id"], alone=partial(is_alone, scope))
         except (Problem, HdrmError) as error:
             await error_response(Request(scope), error)(scope, receive, send)
         else:

@@ -5,9 +5,9 @@ from typing import Any
 
 from starlette.types import Scope
 
-__all__ = ["EXTENSION", "Peer", "peer_of", "whole_body"]
+__all__ = ["EXTENSION", "Peer", "is_alone", "peer_of", "whole_body"]
 
-EXTENSION = "hdrm"  # of the scope; its members are `peer` and, where it is there at once, `body`
+EXTENSION = "hdrm"  # of the scope; its members are `peer`, `requests` and, where it is there at once, `body`
 
 
 class Peer:
@@ -35,6 +35,11 @@ def peer_of(scope: Scope) -> Peer:
     """Who asks; of a server that does not say, somebody who never hangs up."""
     peer: Peer | None = _extension(scope).get("peer")
     return Peer() if peer is None else peer
+
+
+def is_alone(scope: Scope) -> bool:
+    """Whether the server has no other request now; not known of a server that does not say."""
+    return len(_extension(scope).get("requests", ())) == 1
 
 
 def whole_body(scope: Scope) -> bytes | None:

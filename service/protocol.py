@@ -57,7 +57,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_arrived()
         self._in_body = True
-        self.scope["extensions"] = {EXTENSION: {"peer": self._peer}}
+        self.scope["extensions"] = {EXTENSION: {"peer": self._peer, "requests": self.tasks}}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -1,7 +1,6 @@
 """Queries answered together: the same answers as alone, and an end for every one of them, whatever happens."""
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -54,14 +53,6 @@ def ask_all(batcher: Batcher, queries: Sequence[Query]) -> Coroutine[Any, Any, l
     return asked()
 
 
-def check_same(core: bytes, other: bytes) -> None:
-    first, second = json.loads(core), json.loads(other)
-    for name in ("score", "distance"):
-        values = [[item.pop(name) for item in answer["items"]] for answer in (first, second)]
-        assert values[0] == pytest.approx(values[1], abs=3e-6)
-    assert first == second
-
-
 @settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(1, 60), st.booleans()), min_size=1, max_size=40),
@@ -82,8 +73,38 @@ def test_answers_are_the_same_in_any_batch(
             return answers
 
     for query, answer in zip(queries, asyncio.run(run()), strict=True):
-        assert isinstance(answer, bytes)
-        check_same(answer, maker(engine)([query])[0])
+        assert answer == maker(engine)([query])[0]  # to the last digit
+
+
+def test_a_query_alone_is_answered_at_once(artifact: Artifact) -> None:
+    engine = Engine(Loaded(artifact, 3))
+    first, second = engine.prepare([RecommendRequest(user_id=str(100 + user)) for user in range(2)])
+    [expected] = maker(engine)([first])
+
+    async def run() -> None:
+        async with batching(maker(engine)) as (batcher, _, kept):
+            asked = batcher.ask(first, "first", alone=lambda: True)
+            with pytest.raises(StopIteration) as done:  # without the event loop having turned
+                asked.send(None)
+            assert done.value.value == expected
+            assert kept == {"first": expected}
+            with pytest.raises(IndexError):
+                batcher.ask(BROKEN, "broken", alone=lambda: True).send(None)
+            assert batcher.waiting == 0
+            # not while others wait
+            queued = asyncio.create_task(batcher.ask(second, "second"))
+            joined = asyncio.create_task(batcher.ask(first, "again", alone=lambda: True))
+            await asyncio.sleep(0)
+            assert not joined.done()
+            assert (await asyncio.gather(queued, joined))[1] == expected
+        # nor where it would keep the loop from turning
+        async with batching(maker(engine), IN_THREAD) as (batcher, _, _):
+            slow = asyncio.create_task(batcher.ask(first, "first", alone=lambda: True))
+            await asyncio.sleep(0)
+            assert not slow.done()
+            assert await slow == expected
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("pace", [IN_LOOP, IN_THREAD])

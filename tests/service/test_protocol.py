@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 
 from service.errors import install_handlers
 from service.middleware import BodyLimit
+from service.peer import is_alone
 from service.protocol import BoundedHttp
 from tests.service.conftest import DEADLINE, eventually
 
@@ -32,6 +33,12 @@ def address() -> Iterator[tuple[str, int]]:
     @app.post("/echo")
     async def echo(request: Request) -> str:
         return (await request.body()).decode()
+
+    @app.post("/alone")
+    async def alone(request: Request) -> list[bool]:
+        before = is_alone(request.scope)
+        await request.body()  # which may keep it waiting
+        return [before, is_alone(request.scope)]
 
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=5000, seconds=0.4)
@@ -144,3 +151,14 @@ def test_a_long_body_that_goes_on_after_its_refusal_is_no_new_request(address: t
         connection.shutdown(socket.SHUT_WR)
         found = answers(connection)
     assert [status for status, _, _ in found] == [413]
+
+
+def test_a_request_knows_whether_it_is_alone(address: tuple[str, int]) -> None:
+    head = b"POST /alone HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 2\r\n\r\n"
+    with connected(address) as first, connected(address) as second:
+        first.sendall(head + b"h")
+        time.sleep(0.1)
+        second.sendall(head + b"hi")
+        assert json.loads(answers(second)[0][2]) == [False, False]
+        first.sendall(b"i")
+        assert json.loads(answers(first)[0][2]) == [True, True]
