@@ -59,5 +59,5 @@ def limit_threads(threads: int) -> None:
     """How many threads libraries may use when the calling thread calls them: OpenMP's limit is a thread's own."""
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
-    # NumPy's products: threads that wait for the next one would take the cores from those that answer
+    # matrix products in FAISS: threads that wait for the next one would take the cores from those that answer
     threadpool_limits(threads, user_api="blas")
