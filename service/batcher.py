@@ -2,8 +2,8 @@
 
 Nothing waits for a batch to fill. A batch takes what there is: on an idle service, what the event loop found on its
 sockets in one turn; on a busy one, what came while the last batch ran. A query that is alone is answered where it
-stands. A batch that is quick enough runs in the event
-loop itself, because handing it to a thread and back takes longer; any other runs in the worker thread.
+stands. A batch that is quick enough runs in the event loop itself, because handing it to a thread and back takes
+longer; any other runs in the worker thread.
 """
 
 import asyncio

@@ -83,6 +83,7 @@ class Finished:
 
 
 def digest_of(problem: Problem) -> str:
+    """What tells the data from others."""
     digest = hashlib.sha256(json.dumps([problem.name, problem.n_items, problem.ordered]).encode())
     parts = [problem.search, problem.stop]
     for query in problem.queries:
