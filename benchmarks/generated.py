@@ -102,8 +102,11 @@ def generate_artifact(
         torch.manual_seed(seed)
         diffusion = UserDiffusion(config, mu=torch.zeros(1, dim), sigma=torch.full((1, dim), 0.2)).eval()
         torch.nn.init.normal_(diffusion.item.denoiser.head.weight, std=HEAD_STD)
+        # means of histories lie near items, as trained users do; what an untrained attention says does not
+        diffusion.base_weights.data[:] = 1 / (config.vectors - 1)
+        diffusion.base_weights.data[-1] = 0
     histories = generate_histories(users, items, mean_length, generator=generator)
-    messages = np.repeat(vectors[None] / 2, config.history.kinds, axis=0)
+    messages = np.repeat(vectors[None] / 2, config.kinds, axis=0)
     model = TrainedModel(diffusion, torch.from_numpy(vectors), torch.from_numpy(messages))
     on_phase("index", 0, 0)
     model = indexed(model, histories)

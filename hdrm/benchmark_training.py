@@ -41,7 +41,7 @@ def measure_training(
 ) -> None:
     """Time of training: how it grows with the data, and how soon it is as good as other models.
 
-    With --interactions: a few epochs of both stages on synthetic data of each size, in a process of its own; seconds
+    With --interactions: a few epochs of all stages on synthetic data of each size, in a process of its own; seconds
     an epoch, peak memory, and the exponents they grow by. With --split: a training with a clock beside it, recall@20 on
     the newest part of the training data after every epoch, beside EASE and iALS, tuned and fitted in the same run.
 

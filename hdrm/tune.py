@@ -59,7 +59,7 @@ def tune(
 ) -> None:
     """Look for better settings: many short trainings, the next one's settings proposed from the scores so far.
 
-    A trial trains both stages on the older part of the training data and is scored by the mean of recall@20 and
+    A trial trains all stages on the older part of the training data and is scored by the mean of recall@20 and
     NDCG@20 on the newer part; what models are reported on, the test part, is not looked at. The first trial is the
     preset itself. Hopeless trials
     are cut short. Every trial is kept in --study: the same command goes on where it was interrupted, and with a larger

@@ -279,7 +279,7 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
             raise ValueError(f"{name}: got {got}, expected {expected}")
     sizes = {
         "vectors": (tuple(vectors.shape), (n_items, dim)),
-        "messages": (tuple(messages.shape), (model.history.kinds, n_items, dim)),
+        "messages": (tuple(messages.shape), (model.kinds, n_items, dim)),
         "popularity": (catalogue.counts.shape, (n_items,)),
         "fragments": (len(catalogue.fragments), n_items),
         "histories": (len(histories), len(catalogue.users)),

@@ -40,7 +40,7 @@ class CompiledDiffusion:
 
     @torch.inference_mode()
     def __init__(self, diffusion: UserDiffusion, steps: int) -> None:
-        means = diffusion.config.history.vectors
+        means = diffusion.config.vectors
         base = diffusion.base_weights
         self._dim = diffusion.config.encoder.dim
         self._base_weights = _array(base)

@@ -8,6 +8,7 @@ from model.space import SpaceName
 
 __all__ = [
     "UNIFORM",
+    "AttentionConfig",
     "DenoiserConfig",
     "DiffusionConfig",
     "EncoderConfig",
@@ -58,23 +59,18 @@ class HistoryConfig(Frozen):
         description="half-lives, in items, of the recency weights, or uniform for equal weights; one history vector "
         "for each. Data without an order has a uniform one alone",
     )
-    follower_half_lives: tuple[HalfLife, ...] = Field(
-        (0.5, 1.5, 4.0, 10.0),
-        max_length=8,
-        description="the same for sums of the items' followers, what tends to come next after each; none leaves them "
-        "out, as does data without an order",
-    )
     max_length: Annotated[int, Field(ge=1)] = Field(1000, description="newest interactions taken into account")
 
-    @property
-    def vectors(self) -> int:
-        """Number h of history vectors."""
-        return len(self.half_lives) + len(self.follower_half_lives)
 
-    @property
-    def kinds(self) -> int:
-        """Number s of messages that each item has: 2 with followers, else 1."""
-        return 2 if self.follower_half_lives else 1
+class AttentionConfig(Frozen):
+    """What comes next by the newest items."""
+
+    length: Annotated[int, Field(ge=0, le=1000)] = Field(
+        50, description="newest interactions it looks at; 0 leaves it out, as does data without an order"
+    )
+    heads: Annotated[int, Field(ge=1, le=16)] = Field(2, description="weightings of them, each asked for on its own")
+    hidden: Annotated[int, Field(ge=1, le=8192)] = Field(128, description="width of the layer after them")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="dropout of its vectors in training")
 
 
 class NoiseConfig(Frozen):
@@ -130,6 +126,7 @@ class ModelConfig(Frozen):
 
     encoder: EncoderConfig = EncoderConfig()
     history: HistoryConfig = HistoryConfig()
+    attention: AttentionConfig = AttentionConfig()
     noise: NoiseConfig = NoiseConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -142,3 +139,13 @@ class ModelConfig(Frozen):
         if self.steps > self.noise.timesteps:
             raise ValueError(f"steps ({self.steps}) must be at most noise.timesteps ({self.noise.timesteps})")
         return self
+
+    @property
+    def vectors(self) -> int:
+        """Number h of history vectors: the means and, last, what the attention makes of the newest items."""
+        return len(self.history.half_lives) + (self.attention.length > 0)
+
+    @property
+    def kinds(self) -> int:
+        """Number s of messages that each item has: one for the means and, with attention, one for it."""
+        return 1 + (self.attention.length > 0)

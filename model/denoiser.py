@@ -1,4 +1,4 @@
-"""The reverse network f(z_t, c, t): predicts the clean vector z_0 (x0-prediction, HDRM stage 2)."""
+"""The reverse network f(z_t, c, t): predicts the clean vector z_0 (x0-prediction, HDRM's second stage)."""
 
 import math
 

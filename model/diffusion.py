@@ -2,11 +2,12 @@
 
 A user is a function of their history alone, so people never seen in training, and events a second old, are
 served by the same function as everyone else. The condition holds the recency-weighted means of the history's item
-messages (model.history): of what the items say about tastes and, where there is an order, of what tends to follow them.
+messages (model.history) and, where there is an order, what comes next by the newest items (model.attention). The base
+estimate is a learned combination of them, at first what the attention says, where there is one.
 Two designs, `DiffusionConfig.networks`:
 
-    item    z_0 is the mean message of the items the user takes up next, its anchor a learned combination of the
-            condition, and the denoised vector the user's.
+    item    z_0 is the mean of the items the user takes up next, of their vectors where there is attention and of their
+            messages where there is none; its anchor is the base estimate, and the denoised vector the user's.
     both    as published [1]: one network denoises the ideal item, anchored at the mean of the history's items and
             given the user's vector; one denoises the user's vector given that mean. Both results are mixed in.
 
@@ -15,11 +16,12 @@ item, d coordinates.
 Reference: [1] HDRM, WWW 2025, arXiv 2504.01541
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from model.attention import Attention
 from model.config import ModelConfig
 from model.geometry import cap_radius
 from model.history import Histories, history_vectors, mean_vectors
@@ -55,13 +57,24 @@ class UserDiffusion(nn.Module):
     def __init__(self, config: ModelConfig, *, mu: Tensor, sigma: Tensor) -> None:
         super().__init__()
         self.config = config
-        own = len(config.history.half_lives)
-        learned = config.diffusion.gate == "learned"
-        self.base_weights = nn.Parameter(torch.full((own,), 1.0 / own), requires_grad=learned)
+        attends, learned = config.attention.length > 0, config.diffusion.gate == "learned"
+        self.attention = Attention(config.encoder.dim, config.attention) if attends else None
+        if self.attention is not None:  # it was learned before
+            self.attention.requires_grad_(False).eval()
+        equal = torch.full((config.vectors,), 1.0 / config.vectors)
+        attended = torch.eye(config.vectors)[-1]
+        self.base_weights = nn.Parameter(attended if attends else equal, requires_grad=learned)
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=learned)
         self.gate_logit = nn.Parameter(torch.zeros(()), requires_grad=learned)
-        self.item = Process(config, config.history.vectors, mu=mu[0], sigma=sigma[0])
+        self.item = Process(config, config.vectors, mu=mu[0], sigma=sigma[0])
         self.user = Process(config, 1, mu=mu[1], sigma=sigma[1]) if config.diffusion.networks == "both" else None
+
+    def train(self, mode: bool = True) -> Self:
+        """The attention is asked as it will be when serving."""
+        super().train(mode)
+        if self.attention is not None:
+            self.attention.eval()
+        return self
 
     @property
     def gate(self) -> Tensor:
@@ -71,14 +84,16 @@ class UserDiffusion(nn.Module):
 
     def condition(self, histories: Histories, items: Tensor, messages: Tensor) -> Tensor:
         """What the model knows of a history: items (m, d), messages (s, m, d) -> (b, c, d)."""
-        means = history_vectors(histories, messages, self.config.history)
-        if self.user is None:
-            return means
-        newest = histories.last(self.config.history.max_length)
-        return torch.cat((means, mean_vectors(newest, items).unsqueeze(1)), dim=1)
+        vectors = [history_vectors(histories, messages[0], self.config.history)]
+        if self.attention is not None:
+            vectors.append(self.attention.newest(histories, messages[1]).unsqueeze(1))
+        if self.user is not None:
+            newest = histories.last(self.config.history.max_length)
+            vectors.append(mean_vectors(newest, items).unsqueeze(1))
+        return torch.cat(vectors, dim=1)
 
     def base(self, condition: Tensor) -> Tensor:
-        """The user's vector that needs no diffusion: a combination of the history's mean messages, (b, d)."""
+        """The user's vector that needs no diffusion: a combination of the history's vectors, (b, d)."""
         return torch.einsum("bhd,h->bd", condition[:, : len(self.base_weights)], self.base_weights)
 
     def targets(self, condition: Tensor) -> list[Target]:

@@ -1,14 +1,20 @@
-"""The diffusion's condition at request time: means of the histories' messages.
+"""The diffusion's condition at request time: means of the histories' messages, and what comes next by the newest.
 
-The same as `model.history.history_vectors`, which training differentiates, but with weights from tables.
+The same as `model.diffusion.UserDiffusion.condition`, which training differentiates, but by loops of machine code that
+take weights from tables.
 """
+
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from model import kernels
-from model.config import UNIFORM, HalfLife, ModelConfig
+from model.attention import Attention
+from model.config import UNIFORM, HalfLife
+from model.diffusion import UserDiffusion
 from model.history import Histories
 
 __all__ = ["ConditionGather"]
@@ -22,26 +28,38 @@ class ConditionGather:
     A user's are the same in any batch, bit for bit.
 
     Args:
-        config: the model's settings.
+        diffusion: the trained modules, on the CPU. What is learned on later is not noticed.
         items: items' tangent vectors, (m, d) float32.
         messages: items' messages, (s, m, d) float32.
     """
 
-    def __init__(self, config: ModelConfig, items: Tensor, messages: Tensor) -> None:
+    def __init__(self, diffusion: UserDiffusion, items: Tensor, messages: Tensor) -> None:
+        config, attention = diffusion.config, diffusion.attention
         longest = config.history.max_length
-        half_lives = (config.history.half_lives, config.history.follower_half_lives)[: config.history.kinds]
-        self._means = [_Means(lives, longest, kind) for lives, kind in zip(half_lives, messages, strict=True)]
+        self._parts: list[_Part] = [_Means(config.history.half_lives, longest, messages[0])]
+        if attention is not None:
+            self._parts.append(_Attended(attention, messages[1]))
         if config.diffusion.networks == "both":
-            self._means.append(_Means((UNIFORM,), longest, items))
-        self._shape = sum(len(means) for means in self._means), items.shape[1]
+            self._parts.append(_Means((UNIFORM,), longest, items))
+        self._shape = sum(len(part) for part in self._parts), items.shape[1]
 
     def __call__(self, histories: Histories) -> Float32:
         """(b, c, d) float32; an empty history gives zeros."""
         conditions, place = np.empty((len(histories), *self._shape), np.float32), 0
-        for means in self._means:
-            means.write(conditions, place, histories)
-            place += len(means)
+        for part in self._parts:
+            part.write(conditions, place, histories)
+            place += len(part)
         return conditions
+
+
+class _Part(Protocol):
+    """Some of the condition's vectors."""
+
+    def __len__(self) -> int: ...
+
+    def write(self, conditions: Float32, place: int, histories: Histories) -> None:
+        """Set those of all rows: (b, c, d), from the given place on."""
+        ...
 
 
 class _Means:
@@ -66,7 +84,36 @@ class _Means:
         return len(self._weights)
 
     def write(self, conditions: Float32, place: int, histories: Histories) -> None:
-        """Set the means of all rows: (b, c, d), from the given place on."""
         kernels.mean_rows(
             conditions, place, histories.indptr, histories.items, self._vectors, self._weights, self._scales
         )
+
+
+class _Attended:
+    """What comes next by the newest items.
+
+    Args:
+        attention: the block.
+        messages: (m, d) float32.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, attention: Attention, messages: Tensor) -> None:
+        self._messages = messages.numpy()
+        scale = messages.shape[1] ** -0.5
+        question, *layers = (attention.question, attention.answer, attention.first, attention.second, attention.head)
+        self._question = _array(question.weight.T * scale), _array(question.bias * scale), _array(attention.by_age)
+        self._layers = [_array(part) for layer in layers for part in (layer.weight.T, layer.bias)]
+
+    def __len__(self) -> int:
+        return 1
+
+    def write(self, conditions: Float32, place: int, histories: Histories) -> None:
+        kernels.attend(
+            conditions, place, histories.indptr, histories.items, self._messages, *self._question, *self._layers
+        )
+
+
+def _array(values: Tensor) -> Float32:
+    """Contiguous, and independent of the tensor."""
+    return np.array(values.numpy(), order="C")

@@ -154,15 +154,6 @@ def mean_vectors(histories: Histories, vectors: Tensor) -> Tensor:
 
 
 def history_vectors(histories: Histories, messages: Tensor, config: HistoryConfig) -> Tensor:
-    """The diffusion's condition: mean messages of the newest items at every half-life.
-
-    Each item has a message about its users' tastes and, with followers, one about what tends to come next.
-    Shapes: messages (s, m, d) -> (b, h, d). An empty history gives zeros.
-    """
+    """Mean messages of the newest items at every half-life: (m, d) -> (b, h, d). An empty history gives zeros."""
     newest = histories.last(config.max_length)
-    half_lives = (config.half_lives, config.follower_half_lives)[: config.kinds]
-    means = [
-        weighted_means(newest, kind, recency_weights(newest, lives))
-        for kind, lives in zip(messages, half_lives, strict=True)
-    ]
-    return torch.cat(means, dim=1)
+    return weighted_means(newest, messages, recency_weights(newest, config.half_lives))

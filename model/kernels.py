@@ -21,6 +21,7 @@ from numba import types
 __all__ = [
     "NONE",
     "UNIT_ROUNDOFF",
+    "attend",
     "denoise",
     "keys",
     "least_product",
@@ -43,6 +44,7 @@ TILE = 2048  # items whose products are
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 TINY = float(np.finfo(np.float32).tiny)
 LEAST_RADIUS = 1e-6  # below it, capping the radius changes nothing in float32
+NORMALISED_EPSILON = 1e-5  # of torch's layer_norm
 LANES = 4
 
 
@@ -147,6 +149,153 @@ def mean_rows(
             for q in range(h):
                 for j in range(d):
                     means[row, place + q, j] *= scales[count - 1, q]
+
+
+@compiled(fused=True)
+def _normalise(x: Float32) -> None:
+    """Shift and scale every row to mean 0 and variance 1, as `model.attention.normalised`."""
+    d = np.float32(x.shape[1])
+    for row in range(len(x)):
+        values = x[row]
+        mean, squares = np.float32(0), np.float32(0)
+        for j in range(len(values)):
+            mean += values[j]
+        mean /= d
+        for j in range(len(values)):
+            values[j] -= mean
+            squares += values[j] * values[j]
+        scale = np.float32(1 / math.sqrt(squares / d + NORMALISED_EPSILON))
+        for j in range(len(values)):
+            values[j] *= scale
+
+
+@compiled(fused=True)
+def _softmax(x: Float32) -> None:
+    """Make a vector's values positive and their sum 1."""
+    greatest, total = x[0], np.float32(0)
+    for j in range(1, len(x)):
+        greatest = max(greatest, x[j])
+    for j in range(len(x)):
+        x[j] = math.exp(x[j] - greatest)
+        total += x[j]
+    for j in range(len(x)):
+        x[j] /= total
+
+
+@compiled(
+    void,
+    f32_3,
+    i64,
+    i64_1r,
+    i32_1r,
+    f32_2r,
+    f32_2,
+    f32_1,
+    f32_2,
+    f32_2,
+    f32_1,
+    f32_2,
+    f32_1,
+    f32_2,
+    f32_1,
+    f32_2,
+    f32_1,
+    fused=True,
+)
+def attend(
+    conditions: Float32,
+    place: int,
+    indptr: Int64,
+    items: Int32,
+    messages: Float32,
+    question: Float32,
+    question_bias: Float32,
+    by_age: Float32,
+    answer: Float32,
+    answer_bias: Float32,
+    first: Float32,
+    first_bias: Float32,
+    second: Float32,
+    second_bias: Float32,
+    head: Float32,
+    head_bias: Float32,
+) -> None:
+    """What comes after each row, `model.attention.Attention.newest`; zeros of an empty row.
+
+    Args:
+        conditions: (b, places, d), of which the one at `place` is set.
+        place: which.
+        indptr, items: rows of items, oldest first; see `model.history.Histories`.
+        messages: (n, d).
+        question: (d, heads * d), question_bias: (heads * d,): scaled as the products with messages are to be.
+        by_age: (heads, longest); as many items count.
+        answer: (heads * d, d), answer_bias: (d,).
+        first: (d, w), first_bias: (w,), second: (w, d), second_bias: (d,): the hidden layer.
+        head: (d, d), head_bias: (d,): the last.
+
+    Raises:
+        IndexError: an item that has no message.
+    """
+    (heads, longest), d, w = by_age.shape, messages.shape[1], len(first_bias)
+    turned = np.empty((d, longest), np.float32)  # a row's messages by age, coordinates first
+    for start in range(0, len(conditions), TOGETHER):
+        rows = min(TOGETHER, len(conditions) - start)
+        x, y = np.zeros((rows, d), np.float32), np.empty((rows, d), np.float32)
+        questions, answers = np.empty((rows, heads * d), np.float32), np.zeros((rows, heads * d), np.float32)
+        hidden, result = np.empty((rows, w), np.float32), np.empty((rows, d), np.float32)
+        for row in range(rows):
+            stop = indptr[start + row + 1]
+            if stop > indptr[start + row]:
+                item = items[stop - 1]
+                if not 0 <= item < len(messages):
+                    raise IndexError("a history has an item that has no message")
+                x[row] = messages[item]
+            questions[row] = question_bias
+        _add_product(questions, x, question, 0, heads * d)
+        for row in range(rows):
+            stop = indptr[start + row + 1]
+            count = min(stop - indptr[start + row], longest)
+            if not count:
+                continue
+            for age in range(count):
+                item = items[stop - 1 - age]
+                if not 0 <= item < len(messages):
+                    raise IndexError("a history has an item that has no message")
+                message = messages[item]
+                for j in range(d):
+                    turned[j, age] = message[j]
+            weights = by_age[:, :count].copy()
+            _add_product(weights, questions[row].reshape(heads, d), turned, 0, count)
+            for q in range(heads):
+                _softmax(weights[q])
+                sums = answers[row, q * d : (q + 1) * d]
+                for age in range(count):
+                    weight, message = weights[q, age], messages[items[stop - 1 - age]]
+                    for j in range(d):
+                        sums[j] = sums[j] + weight * message[j]
+        for row in range(rows):
+            for j in range(d):
+                x[row, j] += answer_bias[j]
+        _add_product(x, answers, answer, 0, d)
+        for row in range(rows):
+            y[row] = x[row]
+            hidden[row] = first_bias
+        _normalise(y)
+        _add_product(hidden, y, first, 0, w)
+        for row in range(rows):
+            for j in range(w):
+                hidden[row, j] = max(hidden[row, j], np.float32(0))
+            for j in range(d):
+                x[row, j] += second_bias[j]
+        _add_product(x, hidden, second, 0, d)
+        _normalise(x)
+        for row in range(rows):
+            result[row] = head_bias
+        _add_product(result, x, head, 0, d)
+        for row in range(rows):
+            known = indptr[start + row + 1] > indptr[start + row]
+            for j in range(d):
+                conditions[start + row, place, j] = result[row, j] if known else np.float32(0)
 
 
 @compiled(fused=True)

@@ -38,7 +38,7 @@ class Recommender:
         self.index = index
         self.items = torch.from_numpy(index.vectors)
         self.popular = popular
-        self.gather = ConditionGather(diffusion.config, self.items, messages)
+        self.gather = ConditionGather(diffusion, self.items, messages)
         self.compiled = lru_cache(COMPILED)(lambda steps: CompiledDiffusion(self.diffusion, steps))
 
     def user_vectors(self, histories: Histories, steps: int) -> Float32:

@@ -215,19 +215,21 @@ def _lists_kept(
 
 
 def _item_topology(fitted: Fit, split: Split, graph: Int32, rows: Int64) -> list[Topology]:
-    """After stage 1, and after stage 2 moved the items."""
+    """After every stage."""
     degrees = np.bincount(split.train.items, minlength=len(split.items))
-    stages = {"items after stage 1": fitted.encoder.items, "items after stage 2": fitted.items}
-    return [_topology(name, vectors.detach().cpu(), degrees, graph, rows) for name, vectors in stages.items()]
+    return [
+        _topology(f"items after the {stage}", vectors.detach().cpu(), degrees, graph, rows)
+        for stage, vectors in fitted.items_after.items()
+    ]
 
 
 def _user_topology(fitted: Fit, model: TrainedModel, split: Split, users: Int64) -> list[Topology]:
-    """After stage 1, and as answered: without and with diffusion. Neighbours are looked for among `users` alone."""
+    """After the encoder, and as answered: without and with diffusion. Neighbours are looked for among `users` alone."""
     histories = split.train.take(users)
     recommender = model.recommender(np.zeros(len(split.items), np.int64))
     steps = model.diffusion.config.steps
     stages = {
-        "users after stage 1": fitted.encoder.users[torch.from_numpy(users)].detach().cpu(),
+        "users after the encoder": fitted.encoder.users[torch.from_numpy(users)].detach().cpu(),
         "users as answered, 0 steps": torch.from_numpy(recommender.user_vectors(histories, 0)),
         f"users as answered, {steps} steps": torch.from_numpy(recommender.user_vectors(histories, steps)),
     }

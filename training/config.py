@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
+    "AttentionFitConfig",
     "Budget",
     "DiffusionFitConfig",
     "EncoderFitConfig",
-    "FollowersConfig",
     "RankingConfig",
     "SplitConfig",
     "TrainConfig",
@@ -51,15 +51,15 @@ class Budget(Frozen):
     """How long a stage may take: small data needs more passes for as many optimiser steps."""
 
     updates: Annotated[int, Field(ge=1)] = Field(300, description="optimiser steps")
-    least_epochs: Epochs = Field(20, description="but at least this many passes over the users")
+    least_epochs: Epochs = Field(20, description="but at least this many passes over the data")
 
-    def epochs(self, users: int, batch_users: int) -> int:
-        """Passes over so many users."""
-        return max(math.ceil(self.updates / math.ceil(users / batch_users)), self.least_epochs)
+    def epochs(self, rows: int, step_rows: int) -> int:
+        """Passes over so many rows."""
+        return max(math.ceil(self.updates / math.ceil(rows / step_rows)), self.least_epochs)
 
 
 class RankingConfig(Frozen):
-    """How a stage learns to rank a user's items before the others."""
+    """How a stage learns to rank a user's items before the others, and when it has learned enough."""
 
     loss: Literal["softmax", "hinge"] = Field(
         "softmax", description="softmax over -d^2/tau of all items, or the paper's hinge on random items"
@@ -70,6 +70,9 @@ class RankingConfig(Frozen):
         description="where users x items are more than this, the softmax is estimated from a sample of the catalogue",
     )
     samples: Annotated[int, Field(ge=1)] = Field(4096, description="size of that sample, drawn anew for every step")
+    patience: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.3, description="share of the budget's epochs without a better score on what is held out after which it stops"
+    )
     margin: Annotated[float, Field(ge=0)] = Field(0.2, description="margin m of the hinge")
     negatives: Annotated[int, Field(ge=1)] = Field(
         1, description="for the hinge: random items for each of a user's, the nearest of which counts"
@@ -80,7 +83,6 @@ class EncoderFitConfig(RankingConfig):
     """Stage 1."""
 
     budget: Budget = Budget(updates=300, least_epochs=20)
-    patience: Epochs = Field(6, description="stop after this many epochs without a better score on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="rows of the graph per step, at least")
     most_steps: Annotated[int, Field(ge=1)] = Field(
         20, description="steps per epoch at most: each propagates over the whole graph, so more users take larger steps"
@@ -102,17 +104,32 @@ class EncoderFitConfig(RankingConfig):
         return self.budget.epochs(rows, self.step_rows(rows))
 
 
+class AttentionFitConfig(RankingConfig):
+    """Stage 2, where there is an order."""
+
+    budget: Budget = Budget(updates=300, least_epochs=12)
+    full_up_to: Annotated[int, Field(ge=1)] = Field(
+        10**7,
+        description="where interactions x items are more than this, the softmax is estimated from a sample of the "
+        "catalogue",
+    )
+    samples: Annotated[int, Field(ge=1)] = Field(512, description="size of that sample, drawn anew for every step")
+    batch_interactions: Annotated[int, Field(ge=1)] = Field(2500, description="interactions per step, about")
+    learning_rate: Rate = Field(
+        7e-3, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
+    )
+
+
 class DiffusionFitConfig(RankingConfig):
-    """Stage 2."""
+    """Stage 3."""
 
     budget: Budget = Budget(updates=300, least_epochs=30)
-    patience: Epochs = Field(15, description="stop after this many epochs without a better score on what is held out")
     batch_users: Annotated[int, Field(ge=1)] = Field(1024, description="users per step")
     learning_rate: Rate = Field(
         2e-3, description="step size of AdamW, falling along a cosine to almost nothing at the end of the budget"
     )
     items_learning_rate: Annotated[float, Field(ge=0, le=1)] = Field(
-        1e-3, description="step size for the items' vectors and messages; 0 leaves them as stage 1 made them"
+        1e-3, description="step size for the items' vectors and messages; 0 leaves them as the stages before made them"
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.1, description="weight decay of AdamW")
     horizon: Annotated[int, Field(ge=1)] | Literal["rest"] = Field(
@@ -134,23 +151,13 @@ class DiffusionFitConfig(RankingConfig):
     )
 
 
-class FollowersConfig(Frozen):
-    """The graph of what tends to follow what."""
-
-    reach: Annotated[int, Field(ge=1, le=100)] = Field(10, description="places after an item that count")
-    half_life: Annotated[float, Field(gt=0)] = Field(3.0, description="places in which an edge's weight halves")
-    popularity_power: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="edges are divided by this power of the follower's number of interactions"
-    )
-
-
 class TrainConfig(ModelConfig):
     """The model's settings and how it is trained."""
 
     order: Literal["used", "ignored"] = Field("used", description="whether the model makes use of histories' order")
     split: SplitConfig = SplitConfig()
     encoder_fit: EncoderFitConfig = EncoderFitConfig()
-    followers: FollowersConfig = FollowersConfig()
+    attention_fit: AttentionFitConfig = AttentionFitConfig()
     diffusion_fit: DiffusionFitConfig = DiffusionFitConfig()
     unordered: dict[str, Any] = Field(
         {}, description="settings that take the place of others where there is no order or it is ignored"
@@ -191,7 +198,7 @@ def load_config(preset: str, changes: Iterable[str] = ()) -> TrainConfig:
     Raises:
         ConfigError: no such preset, section or key, or a value out of range; the allowed are named.
     """
-    values = _read_preset(preset)
+    values = _merged(TrainConfig().model_dump(mode="json"), _read_preset(preset))
     for change in changes:
         path, separator, raw = change.partition("=")
         if not separator:
@@ -221,6 +228,16 @@ def _read_preset(preset: str) -> dict[str, Any]:
     for path in _validated(values, f"preset {preset}").unordered:
         _known(TrainConfig, path.split("."), f"preset {preset}, unordered {path}")
     return values
+
+
+def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Sections of both, the others' values where both have one."""
+    sections = {
+        name: _merged(values[name], other)
+        for name, other in others.items()
+        if isinstance(values.get(name), dict) and isinstance(other, dict)
+    }
+    return values | others | sections
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

@@ -1,8 +1,8 @@
-"""Stage 2: learn to denoise a user's vector, given their past, into one that lies near their next items.
+"""Stage 3: learn to denoise a user's vector, given their past, into one that lies near their next items.
 
-Loss: rank the next items before the others (training.losses, training.sampling), plus the squared error of z_0, of
-stage 1's vectors, in standardised units. The items' vectors and messages start as stage 1 made them, their followers'
-as training.followers finds them, and all are learned on.
+Loss: rank the next items before the others (training.losses, training.sampling), plus the squared error of z_0, of the
+vectors that the stages before made, in standardised units. The items' vectors and their messages start from there and
+are learned on; the attention and its messages stay as they are.
 Symbols: b users of a batch, m items, s messages an item, p targets of the diffusion, d coordinates.
 """
 
@@ -18,18 +18,17 @@ from model.encoder import Encoding
 from model.history import Histories, mean_vectors
 from model.noise import clamp_radius
 from model.space import space
+from training.attention_fit import Attended
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.evaluate import ScoreRanker, held_out_score
-from training.followers import follower_vectors
 from training.loop import State, plain_tensors
 from training.losses import RankingLoss
 from training.sampling import Cuts, draw_cuts
+from training.schedule import share_of_rate
 
 __all__ = ["DiffusionStage"]
 
-WARM_UP_EPOCHS = 2.0
-LEAST_RATE = 0.02  # of the schedule, at its end
 STATISTICS_USERS = 4096
 
 
@@ -40,6 +39,7 @@ class DiffusionStage:
         corpus: the data.
         config: settings.
         encoding: stage 1's result.
+        attended: stage 2's, None where there was none.
         epochs: length of the learning rate's schedule.
         seed: of all randomness.
         device: where to compute.
@@ -53,6 +53,7 @@ class DiffusionStage:
         corpus: Corpus,
         config: TrainConfig,
         encoding: Encoding,
+        attended: Attended | None,
         *,
         epochs: int,
         seed: int,
@@ -62,16 +63,15 @@ class DiffusionStage:
         self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
         self.epochs, self.held_out = epochs, held_out
         self.fit = config.diffusion_fit
-        self.encoding = encoding
+        self.encoding, self.attended = encoding, attended
         self.users = np.flatnonzero(corpus.histories.lengths > 1)  # whose histories can be cut
         counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
         self.loss = RankingLoss(self.fit, counts, users=len(corpus), geometry=config.encoder.space)
         mu, sigma = self._statistics()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = _Model(
-                UserDiffusion(config.model_part(), mu=mu, sigma=sigma), encoding.items, self._messages()
-            ).to(device)
+            diffusion = UserDiffusion(config.model_part(), mu=mu, sigma=sigma)
+            self.model = _Model(diffusion, encoding, attended).to(device)
         tuned = [self.model.items, self.model.messages]
         for parameter in tuned:
             parameter.requires_grad_(self.fit.items_learning_rate > 0)
@@ -110,7 +110,7 @@ class DiffusionStage:
 
     def result(self) -> tuple[UserDiffusion, Tensor, Tensor]:
         """The diffusion, and the items' vectors (m, d) and messages (s, m, d) as they are now."""
-        return self.model.diffusion, self.model.items.detach(), self.model.messages.detach()
+        return self.model.diffusion, self.model.items.detach(), self.model.kinds().detach()
 
     def weights(self) -> State:
         return plain_tensors(self.model.state_dict())
@@ -152,9 +152,10 @@ class DiffusionStage:
     def _clean(self, cuts: Cuts) -> list[Tensor]:
         """z_0 of each target of the diffusion: of the next items; with both networks, of the whole history too."""
         messages = self.encoding.messages
-        if self.config.diffusion.networks == "item":
-            return [mean_vectors(cuts.future, messages)]
-        return [mean_vectors(cuts.future, self.encoding.items), mean_vectors(cuts.past.append(cuts.future), messages)]
+        if self.config.diffusion.networks == "both":
+            whole = cuts.past.append(cuts.future)
+            return [mean_vectors(cuts.future, self.encoding.items), mean_vectors(whole, messages)]
+        return [mean_vectors(cuts.future, messages if self.attended is None else self.attended.items)]
 
     def _denoise(self, target: Target, z_0: Tensor) -> Tensor:
         """The prediction from a noised vector at a random time."""
@@ -172,24 +173,14 @@ class DiffusionStage:
             return process.predict(z_t, anchor, condition, t)
 
     def _schedule(self, epoch: float) -> None:
-        """Set the step sizes for a moment of the schedule: up within two epochs, then down along a cosine."""
-        factor = min((epoch + 1) / WARM_UP_EPOCHS, 0.5 + 0.5 * math.cos(math.pi * epoch / self.epochs))
+        """Set the step sizes for a moment of the schedule."""
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * max(factor, LEAST_RATE)
+            group["lr"] = rate * share_of_rate(epoch, self.epochs)
 
     @torch.no_grad()
     def _clamp(self) -> None:
         """Keep items within the radius that is ranked reliably."""
         self.model.items.copy_(clamp_radius(self.model.items, limit=self.config.encoder.max_radius))
-
-    def _messages(self) -> Tensor:
-        """Of every kind, as the stage starts: (s, m, d); followers are as long as stage 1's on the average."""
-        own = self.encoding.messages
-        if not self.config.history.follower_half_lives:
-            return own.unsqueeze(0)
-        followers = follower_vectors(self.corpus.histories, own, self.config.followers).to(own)
-        scale = own.norm(dim=-1).mean() / followers.norm(dim=-1).mean().clamp_min(1e-12)
-        return torch.stack((own, followers * scale))
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, per coordinate, of each target's clean vectors in training: (p, d), (p, d)."""
@@ -200,23 +191,36 @@ class DiffusionStage:
 
 
 class _Model(nn.Module):
-    """All that stage 2 learns.
+    """All that the stage learns, and what it takes as it is.
 
     Args:
         diffusion: the users' side.
-        items: where the items' vectors start, (m, d).
-        messages: where their messages start, (s, m, d).
+        encoding: where the items' messages start, and their vectors where there is no attention.
+        attended: the attention, and where the vectors start; or None.
     """
 
-    def __init__(self, diffusion: UserDiffusion, items: Tensor, messages: Tensor) -> None:
+    told: Tensor
+
+    def __init__(self, diffusion: UserDiffusion, encoding: Encoding, attended: Attended | None) -> None:
         super().__init__()
         self.diffusion = diffusion
-        self.items = nn.Parameter(items.clone())
-        self.messages = nn.Parameter(messages.clone())
+        self.messages = nn.Parameter(encoding.messages.clone())
+        if attended is None or diffusion.attention is None:
+            self.items = nn.Parameter(encoding.items.clone())
+            told = encoding.messages.new_zeros(0, *encoding.messages.shape)
+        else:
+            diffusion.attention.load_state_dict(attended.attention.state_dict())
+            self.items = nn.Parameter(attended.items.clone())
+            told = attended.messages.unsqueeze(0)
+        self.register_buffer("told", told)
+
+    def kinds(self) -> Tensor:
+        """The items' messages of all kinds: (s, m, d)."""
+        return torch.cat((self.messages.unsqueeze(0), self.told))
 
     def condition(self, histories: Histories) -> Tensor:
         """(b, c, d)."""
-        return self.diffusion.condition(histories, self.items, self.messages)
+        return self.diffusion.condition(histories, self.items, self.kinds())
 
 
 class _Denoised:

@@ -14,10 +14,9 @@ from model.encoder import Encoding
 from model.history import Histories
 from training.config import TrainConfig
 from training.corpus import Corpus
-from training.diffusion_fit import DiffusionStage
-from training.encoder_fit import EncoderStage
 from training.loop import Stage, State
-from training.search import RunStage, search
+from training.search import search
+from training.stages import RunStage, train_stages
 
 __all__ = ["Fit", "fit"]
 
@@ -32,7 +31,8 @@ class Fit:
         diffusion: the users' side.
         items: vectors that items are ranked by, (m, d).
         messages: what they say in a history, (s, m, d).
-        encoder: stage 1's encoding, before stage 2 moved the items.
+        encoder: stage 1's encoding, before later stages moved the items.
+        items_after: the items' vectors as each stage left them, by name.
         search: the search's states by stage: `best_epoch`, and `best`, the score on what was held out.
     """
 
@@ -40,6 +40,7 @@ class Fit:
     items: Tensor
     messages: Tensor
     encoder: Encoding
+    items_after: dict[str, Tensor]
     search: dict[str, State]
 
 
@@ -61,20 +62,14 @@ def fit(
         config: settings, resolved for this corpus.
         seed: of all randomness.
         device: where to compute.
-        run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
-            returns its final state.
+        run: see `training.stages.train_stages`.
     """
 
     def searching(stage: Stage, name: str, epochs: int, patience: int | None) -> State:
         return run(stage, SEARCH + name, epochs, patience)
 
     part = Corpus(older, corpus.n_items, corpus.ordered)
-    found = search(part, stop, config, seed=seed, device=device, run=searching).states
-    encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=None)
-    run(encoder, encoder.name, found[encoder.name]["best_epoch"], None)
-    encoding = encoder.encoding()
-    second = config.diffusion_fit
-    schedule = second.budget.epochs(len(corpus), second.batch_users)
-    diffusion = DiffusionStage(corpus, config, encoding, epochs=schedule, seed=seed, device=device, held_out=None)
-    run(diffusion, diffusion.name, found[diffusion.name]["best_epoch"], None)
-    return Fit(*diffusion.result(), encoding, found)
+    found = search(part, stop, config, seed=seed, device=device, run=searching)
+    epochs = {name: state["best_epoch"] for name, state in found.states.items()}
+    made = train_stages(corpus, config, held_out=None, epochs=epochs, seed=seed, device=device, run=run)
+    return Fit(*made.diffusion.result(), made.encoding, made.items, found.states)

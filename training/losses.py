@@ -1,4 +1,4 @@
-"""What both stages learn from: rank a user's items before the others, by -d^2 / tau.
+"""What all stages learn from: rank a user's items before the others, by -d^2 / tau.
 
     softmax   cross-entropy of an item under softmax(-d^2 / tau) over the catalogue without the masked items. For
               large data the sum over the others is estimated from a sample, each term divided by how often

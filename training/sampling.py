@@ -1,4 +1,4 @@
-"""Training samples for stage 2: each history cut at a random point into past and future."""
+"""Training samples for the diffusion: each history cut at a random point into past and future."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -57,6 +57,9 @@ TUNABLE: Final[Mapping[str, Kind]] = {
     "denoiser.hidden": Whole(128, 2048, log=True),
     "denoiser.depth": Whole(1, 3),
     "denoiser.dropout": Real(0.0, 0.6),
+    "attention.dropout": Real(0.0, 0.6),
+    "attention.heads": Whole(1, 4),
+    "attention_fit.learning_rate": Real(1e-3, 3e-2, log=True),
     "diffusion_fit.learning_rate": Real(3e-4, 1e-2, log=True),
     "diffusion_fit.items_learning_rate": Real(1e-4, 1e-2, log=True),
     "diffusion_fit.weight_decay": Real(1e-3, 1.0, log=True),
@@ -89,7 +92,7 @@ def named(names: Iterable[str]) -> dict[str, Kind]:
 def suited(config: TrainConfig) -> dict[str, Kind]:
     """The settings worth varying around given ones: those of the losses used, with a value within the bounds.
 
-    A value outside is a decision, such as not to learn the items in stage 2, and not a matter of tuning.
+    A value outside is a decision, such as not to learn the items with the diffusion, and not a matter of tuning.
     """
 
     def used(name: str) -> bool:

@@ -1,9 +1,9 @@
 """A study: many short trainings with different settings, to find good ones. Only what is trained on is looked at.
 
-A trial is the search pass of a training (`training.search`): both stages on `search`, scored on
+A trial is the search pass of a training (`training.search`): all stages on `search`, scored on
 `stop`; the test part plays no role. Settings are proposed by a tree-structured Parzen estimator [1]. A trial is
-pruned in the second half of its stage 2 when its best score so far is below the median of the others at the same
-epoch. Stage 1 never is: what it is scored by, without the diffusion, says little about the end.
+pruned in the second half of its last stage when its best score so far is below the median of the others at the same
+epoch. The stages before never are: what they are scored by, without the diffusion, says little about the end.
 
 The study is a SQLite file, written after every epoch. The sampler is seeded by the number of trials finished, and a
 trial that was interrupted is recorded as failed and done again, so an interrupted study ends as a whole one would.
@@ -31,10 +31,10 @@ from model.errors import HdrmError, UnavailableError
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus
 from training.data.datasets import Dataset
-from training.encoder_fit import graph_of
 from training.loop import Epoch, Stage, State, run_stage
 from training.search import search
 from training.splits import make_split
+from training.stages import most_epochs
 from training.tunable import Choice, Kind, Real, Whole, value_of
 
 __all__ = ["Setting", "Tried", "Tuned", "Tuning", "TuningObserver"]
@@ -148,10 +148,10 @@ class Tuning:
         resolved = config.resolved(ordered=split.ordered)
         self.values = {name: value_of(resolved, name) for name in space}
         self.part = Corpus(split.search, len(split.items), resolved.order == "used")
-        fits = resolved.encoder_fit, resolved.diffusion_fit
-        first = fits[0].epochs(len(graph_of(self.part, fits[0])[0]))
-        second = fits[1].budget.epochs(len(self.part), fits[1].batch_users)
-        self.second_starts, self.prunable = first + 1, first + 1 + second // 2
+        self.starts, start, last = {}, 0, 0
+        for name, last in most_epochs(self.part, resolved).items():
+            self.starts[name], start = start, start + last + 1
+        self.prunable = start - (last + 1) + last // 2  # half of the last stage
         self.stop = split.stop
         data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]
         identity = json.dumps([data, config.model_dump(mode="json"), {n: repr(k) for n, k in space.items()}, seed])
@@ -254,11 +254,9 @@ class Tuning:
         return search(self.part, self.stop, config, seed=self.seed, device=self.device, run=run).score
 
     def _run_stage(self, trial: Trial, stage: Stage, name: str, epochs: int, patience: int | None) -> State:
-        starts = 0 if name == "encoder" else self.second_starts
-
         def on_epoch(done: Epoch) -> None:
             self.observer.epoch(done)
-            trial.report(done.score, starts + done.number)
+            trial.report(done.score, self.starts[name] + done.number)
             if trial.should_prune():
                 raise optuna.TrialPruned
 

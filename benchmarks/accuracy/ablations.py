@@ -6,7 +6,7 @@ __all__ = ["ABLATIONS", "Ablation"]
 
 ENCODER = ("search: encoder", "encoder")
 MORE_HALF_LIVES = "history.half_lives=[0.5, 1.5, 4.0, 10.0, 25.0, 80.0, 300.0, 'uniform']"
-MORE_OF_FOLLOWERS = "history.follower_half_lives=[0.5, 1.5, 4.0, 10.0]"
+ATTENTION = (*ENCODER, "search: attention", "attention")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Ablation:
 
 def _noise(name: str, *changes: str, every_seed: bool = False) -> Ablation:
     # how long to train is the default's as well, so that nothing but the change differs
-    return Ablation(name, changes, shared=(*ENCODER, "search: diffusion"), every_seed=every_seed)
+    return Ablation(name, changes, shared=(*ATTENTION, "search: diffusion"), every_seed=every_seed)
 
 
 ABLATIONS = (
@@ -51,14 +51,15 @@ ABLATIONS = (
     _noise("no radial restriction", "noise.radial=false"),
     # directional noise is on the anchor's side by its signs, with the restriction or without
     _noise("isotropic noise without angular restriction", "noise.kind=isotropic", "noise.angular=false"),
-    Ablation("noised truth instead of estimate", ("diffusion_fit.noised=truth",), shared=ENCODER),
-    Ablation("gate fixed at 0.05", ("diffusion.gate=0.05",), shared=ENCODER),
-    Ablation("items not learned on in stage 2", ("diffusion_fit.items_learning_rate=0.0",), shared=ENCODER),
-    Ablation("hinge in stage 2", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ENCODER),
+    Ablation("noised truth instead of estimate", ("diffusion_fit.noised=truth",), shared=ATTENTION),
+    Ablation("gate fixed at 0.05", ("diffusion.gate=0.05",), shared=ATTENTION),
+    Ablation("items not learned on in stage 3", ("diffusion_fit.items_learning_rate=0.0",), shared=ATTENTION),
+    Ablation("hinge in stage 3", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ATTENTION),
     Ablation("whole histories in the graph", ("encoder_fit.piece_length='whole'",), needs_order=True),
-    Ablation("no followers", ("history.follower_half_lives=[]",), shared=ENCODER, needs_order=True),
-    Ablation("network of two layers of 1,024", ("denoiser.hidden=1024", "denoiser.depth=2"), shared=ENCODER),
-    Ablation("twice as many half-lives", (MORE_HALF_LIVES, MORE_OF_FOLLOWERS), shared=ENCODER, needs_order=True),
+    Ablation("no attention", ("attention.length=0",), shared=ENCODER, needs_order=True, every_seed=True),
+    Ablation("no means of the history but the plain one", ("history.half_lives=['uniform']",), shared=ATTENTION),
+    Ablation("network of two layers of 1,024", ("denoiser.hidden=1024", "denoiser.depth=2"), shared=ATTENTION),
+    Ablation("twice as many half-lives", (MORE_HALF_LIVES,), shared=ATTENTION, needs_order=True),
     Ablation("Euclidean space", ("encoder.space=euclidean",)),
     Ablation("order ignored", ("order=ignored",), needs_order=True),
 )

@@ -64,13 +64,13 @@ _INTERVALS = (
 _ABLATIONS = (
     "What is trained anew is trained with the first seed, without noise with every seed, and compared with the same "
     "seeds of `default`; the intervals are over users and know nothing of the luck of a seed. Changes of the noise "
-    "keep the encoder and the number of epochs."
+    "keep the stages before and the number of epochs."
 )
 _TOPOLOGY = (
-    "Stage 1 is the encoder, stage 2 the diffusion, which moves the items (not in `paper`). Spearman's correlation of "
-    "radius and degree says how well the order of radii is that of popularity; graph-neighbour overlap is the share of "
-    "an item's (a user's) 20 nearest that are among its 20 graph neighbours. Users are as they are answered, without "
-    "diffusion (0 steps) and with it."
+    "The items as each stage left them; the attention and the diffusion move them (not in `paper`). Spearman's "
+    "correlation of radius and degree says how well the order of radii is that of popularity; graph-neighbour overlap "
+    "is the share of an item's (a user's) 20 nearest that are among its 20 graph neighbours. Users are as they are "
+    "answered, without diffusion (0 steps) and with it."
 )
 
 

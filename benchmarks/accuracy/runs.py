@@ -212,13 +212,13 @@ class _Shuffled:
 
 
 def _figures(fitted: Fit, model: TrainedModel, states: dict[str, State], problem: Problem) -> dict[str, float]:
-    """The gate, the epochs, and the graph's shape: in the items before and after stage 2, in users' answers without
-    and with diffusion."""
+    """The gate, the epochs, and the graph's shape: in the items after every stage, in users' answers without and with
+    diffusion."""
     figures = {"gate": fitted.diffusion.gate.item()}
     figures |= {f"{name} epochs": float(state["best_epoch"]) for name, state in states.items()}
-    for when, vectors in (("stage 1", fitted.encoder.items), ("stage 2", fitted.items)):
-        figures[f"items' radius-degree Spearman, {when}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
-        figures[f"items' graph-neighbour overlap, {when}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
+    for stage, vectors in fitted.items_after.items():
+        figures[f"items' radius-degree Spearman, {stage}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
+        figures[f"items' graph-neighbour overlap, {stage}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
     users = np.flatnonzero(problem.train.lengths)
     users = users[np.linspace(0, len(users) - 1, min(len(users), TOPOLOGY_USERS)).astype(np.int64)]
     histories = problem.train.take(users)

@@ -25,10 +25,10 @@ from training.evaluate import ScoreRanker
 __all__ = ["SPACE", "Sasrec", "SasrecConfig", "SasrecStage", "make_sasrec", "tokens", "windows"]
 
 SPACE: Space = {
-    "dim": ("choice", (64, 128)),
-    "layers": ("int", (1, 3)),
-    "heads": ("choice", (1, 2, 4)),
-    "max_length": ("choice", (50, 100, 200)),
+    "dim": ("choice", (64,)),  # as HDRM's; a trial takes many minutes
+    "layers": ("int", (1, 2)),
+    "heads": ("choice", (1, 2)),
+    "max_length": ("choice", (50, 100)),
     "dropout": ("float", (0.1, 0.6)),
     "learning_rate": ("log", (3e-4, 1e-2)),
 }

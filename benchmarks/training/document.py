@@ -14,12 +14,13 @@ class Size(Frozen):
     interactions: int
     users: int
     items: int
-    prepare_seconds: float = Field(description="making both stages, the graph included")
+    prepare_seconds: float = Field(description="making the stages, the graph included")
     encoder_seconds: float = Field(description="the fastest epoch of stage 1")
-    diffusion_seconds: float = Field(description="the fastest epoch of stage 2")
-    cpu_seconds: float = Field(description="CPU time of the cheapest epoch of both stages, all threads together")
+    attention_seconds: float = Field(description="the fastest epoch of stage 2")
+    diffusion_seconds: float = Field(description="the fastest epoch of stage 3")
+    cpu_seconds: float = Field(description="CPU time of the cheapest epoch of all stages, all threads together")
     encoder_steps: int = Field(description="optimiser steps in an epoch of stage 1")
-    diffusion_steps: int = Field(description="optimiser steps in an epoch of stage 2")
+    diffusion_steps: int = Field(description="optimiser steps in an epoch of stage 3")
     memory_bytes: int = Field(description="peak resident memory beyond that of the process before it had data")
     process_bytes: int = Field(description="peak resident memory of the whole process")
 
@@ -44,7 +45,9 @@ class Point(Frozen):
     stage: str
     epoch: int
     score: float = Field(description="what the stage is stopped by: the mean of recall@20 and NDCG@20 on `stop`")
-    recall: float | None = Field(description="recall@20 on `stop`; None in stage 1, which gives no model to serve")
+    recall: float | None = Field(
+        description="recall@20 on `stop`; None before the diffusion, without which there is no model to serve"
+    )
 
 
 class Model(Frozen):

@@ -6,6 +6,7 @@ Every size is measured in a process of its own, so that its memory is its own.
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,15 +17,26 @@ from benchmarks.memory import peak_rss
 from benchmarks.synthetic import LEAST, synthesise
 from benchmarks.training.document import Growth, Size
 from model.errors import HdrmError
+from training.attention_fit import AttentionStage
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus
 from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage, graph_of
-from training.loop import Stage
+from training.loop import Stage, State
+from training.stages import most_epochs, train_stages
 
 __all__ = ["COLUMNS", "exponent", "exponents", "measure_growth", "measure_size"]
 
-COLUMNS = ("users", "items", "prepare_seconds", "encoder_seconds", "diffusion_seconds", "cpu_seconds", "memory_bytes")
+COLUMNS = (
+    "users",
+    "items",
+    "prepare_seconds",
+    "encoder_seconds",
+    "attention_seconds",
+    "diffusion_seconds",
+    "cpu_seconds",
+    "memory_bytes",
+)
 
 
 def measure_growth(
@@ -79,16 +91,17 @@ def measure_size(interactions: int, config: TrainConfig, seed: int, epochs: int,
     before = peak_rss()
     on_phase("making data", 0, 0)
     corpus = synthesise(interactions, seed=seed)
-    prepare, encoder, diffusion, cpu = _train(corpus, config, seed, epochs, on_phase)
+    took = _train(corpus, config, seed, epochs, on_phase)
     peak, users, rows = peak_rss(), len(corpus), len(graph_of(corpus, config.encoder_fit)[0])
     return Size(
         interactions=interactions,
         users=users,
         items=corpus.n_items,
-        prepare_seconds=prepare,
-        encoder_seconds=encoder,
-        diffusion_seconds=diffusion,
-        cpu_seconds=cpu,
+        prepare_seconds=took.prepare,
+        encoder_seconds=took.epochs[EncoderStage.name],
+        attention_seconds=took.epochs.get(AttentionStage.name, 0.0),
+        diffusion_seconds=took.epochs[DiffusionStage.name],
+        cpu_seconds=took.cpu,
         encoder_steps=math.ceil(rows / config.encoder_fit.step_rows(rows)),
         diffusion_steps=math.ceil(users / config.diffusion_fit.batch_users),
         memory_bytes=peak - before,
@@ -107,27 +120,39 @@ def exponents(sizes: Sequence[Size]) -> dict[str, float]:
     if len(sizes) < 2:
         return {}
     interactions = [size.interactions for size in sizes]
-    # at least one, where there was memory enough before there was data: a logarithm is taken
-    least = {"memory_bytes": 1.0}
+    # a logarithm is taken, where there may have been memory enough before there was data, or is no such stage
+    least = {"memory_bytes": 1.0, "attention_seconds": 1e-9}
     return {c: exponent(interactions, [max(getattr(s, c), least.get(c, 0.0)) for s in sizes]) for c in COLUMNS}
 
 
-def _train(
-    corpus: Corpus, config: TrainConfig, seed: int, epochs: int, on_phase: Progress
-) -> tuple[float, float, float, float]:
-    """Seconds for making both stages, of the fastest epoch of stage 1, of that of stage 2; CPU seconds of an epoch."""
+@dataclass(frozen=True)
+class _Took:
+    """Seconds for making the stages, of the fastest epoch of each by name, and CPU seconds of such epochs."""
+
+    prepare: float
+    epochs: dict[str, float]
+    cpu: float
+
+
+def _train(corpus: Corpus, config: TrainConfig, seed: int, epochs: int, on_phase: Progress) -> _Took:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fastest: dict[str, float] = {}
+    cpu = running = 0.0
+
+    def run(stage: Stage, name: str, most: int, patience: int | None) -> State:
+        nonlocal cpu, running
+        began = time.perf_counter()
+        fastest[name], used = _fastest_epoch(stage, name, epochs, on_phase)
+        on_phase("making stages", 0, 0)
+        running += time.perf_counter() - began
+        cpu += used
+        return {}
+
     on_phase("making stages", 0, 0)
     started = time.perf_counter()
-    encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=None)
-    prepared = time.perf_counter() - started
-    encoder_seconds, encoder_cpu = _fastest_epoch(encoder, "encoder", epochs, on_phase)
-    encoding = encoder.encoding()
-    started = time.perf_counter()
-    diffusion = DiffusionStage(corpus, config, encoding, epochs=epochs, seed=seed, device=device, held_out=None)
-    prepared += time.perf_counter() - started
-    diffusion_seconds, diffusion_cpu = _fastest_epoch(diffusion, "diffusion", epochs, on_phase)
-    return prepared, encoder_seconds, diffusion_seconds, encoder_cpu + diffusion_cpu
+    lengths = dict.fromkeys(most_epochs(corpus, config), epochs)
+    train_stages(corpus, config, held_out=None, epochs=lengths, seed=seed, device=device, run=run)
+    return _Took(time.perf_counter() - started - running, fastest, cpu)
 
 
 def _fastest_epoch(stage: Stage, name: str, epochs: int, on_phase: Progress) -> tuple[float, float]:

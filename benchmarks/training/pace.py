@@ -1,7 +1,7 @@
 """Recall against seconds of training, beside what EASE and iALS take and reach.
 
 All learn from `search`, the older part of the training data, and are measured on `stop`, its newest part, by which
-their settings (of HDRM, the number of epochs) are chosen as well. The seconds of HDRM are those of both stages and of
+their settings (of HDRM, the number of epochs) are chosen as well. The seconds of HDRM are those of all stages and of
 the scores they are stopped by, measuring not included.
 """
 
@@ -98,7 +98,7 @@ class _Recorder:
         return time.perf_counter() - self.started - self.stood
 
     def run(self, stage: Stage, name: str, epochs: int, patience: int | None) -> State:
-        """See `training.search.RunStage`."""
+        """See `training.stages.RunStage`."""
 
         def told(epoch: Epoch) -> None:
             seconds = self.seconds()

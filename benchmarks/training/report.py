@@ -27,7 +27,13 @@ def _growth(growth: Growth) -> Table:
             f"{size.items:,}",
             *(
                 f"{value:.3g}"
-                for value in (size.prepare_seconds, size.encoder_seconds, size.diffusion_seconds, size.cpu_seconds)
+                for value in (
+                    size.prepare_seconds,
+                    size.encoder_seconds,
+                    size.attention_seconds,
+                    size.diffusion_seconds,
+                    size.cpu_seconds,
+                )
             ),
             f"{size.memory_bytes / 1e6:,.0f}",
         )
@@ -43,12 +49,13 @@ def _growth(growth: Growth) -> Table:
         "users",
         "items",
         "prepare, s",
-        "stage 1, s/epoch",
-        "stage 2, s/epoch",
-        "both, CPU s",
+        "encoder, s",
+        "attention, s",
+        "diffusion, s",
+        "CPU, s",
         "memory, MB",
     )
-    return Table(f"Training on synthetic data, preset {growth.preset}", header, rows)
+    return Table(f"Training on synthetic data, preset {growth.preset}; an epoch of each stage", header, rows)
 
 
 def _pace(pace: Pace) -> Table:

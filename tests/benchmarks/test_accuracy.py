@@ -135,7 +135,7 @@ def test_closed_forms_run_once_and_ablations_after_the_model_they_change() -> No
     assert [(name, seed) for _, seed, name in named[5:]] == [
         (a.name, seed) for a in ABLATIONS if a.trained for seed in ((3, 4) if a.every_seed else (3,))
     ]
-    assert {a.name for a in ABLATIONS if a.every_seed} == {"no noise in training"}
+    assert {a.name for a in ABLATIONS if a.every_seed} == {"no noise in training", "no attention"}
     unordered = plan(["default"], [3], ablations=True, ordered=False)
     of_order = {a.name for a in ABLATIONS if a.needs_order}
     assert {run.ablation for run in runs} - {run.ablation for run in unordered} == of_order
@@ -214,7 +214,7 @@ def test_the_page_says_what_the_document_says(document: Document) -> None:
     assert "## Paper" in page
     assert "## Live" in page
     assert "Left out: sasrec, which needs data in time order." in page
-    assert "items' radius-degree Spearman, stage 1" in page
+    assert "items' radius-degree Spearman, encoder" in page
     for comparison in document.comparisons:
         assert f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]" in page
 
@@ -243,7 +243,8 @@ def test_a_finished_run_is_not_run_again(problem: Problem, tmp_path: Path) -> No
     assert finished.load(Run("default", 0, changes=(*QUICK, "steps=2"))) is None
     kept = finished.load(run)
     assert kept is not None
-    assert set(kept.states) == {"search: encoder", "search: diffusion", "encoder", "diffusion"}
+    stages = {"encoder", "attention", "diffusion"}
+    assert set(kept.states) == {*stages, *(f"search: {stage}" for stage in stages)}
     (path,) = finished.folder.iterdir()
     path.write_bytes(path.read_bytes()[:1000])  # as if the machine had stopped while it was written
     assert finished.load(run) is None

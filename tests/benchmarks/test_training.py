@@ -32,6 +32,7 @@ def size(interactions: int, *, memory: int = 1_000) -> Size:
         items=round(interactions**0.6),
         prepare_seconds=1e-6 * interactions,
         encoder_seconds=1e-9 * interactions**1.5,
+        attention_seconds=1e-10 * interactions,
         diffusion_seconds=1e-12 * interactions**2,
         cpu_seconds=1e-6 * interactions,
         encoder_steps=1,
@@ -45,7 +46,14 @@ def test_exponents_are_log_log_slopes() -> None:
     assert exponent([1e4, 1e5, 1e6], [3.0, 30.0, 300.0]) == pytest.approx(1.0)
     slopes = exponents([size(10**4), size(10**5), size(10**6)])
     assert slopes.keys() == set(COLUMNS)
-    expected = {"users": 1.0, "items": 0.6, "encoder_seconds": 1.5, "diffusion_seconds": 2.0, "memory_bytes": 0.0}
+    expected = {
+        "users": 1.0,
+        "items": 0.6,
+        "encoder_seconds": 1.5,
+        "attention_seconds": 1.0,
+        "diffusion_seconds": 2.0,
+        "memory_bytes": 0.0,
+    }
     for column, slope in expected.items():
         assert slopes[column] == pytest.approx(slope, abs=1e-3)
 
@@ -132,12 +140,17 @@ def test_the_command_prints_tables_and_writes_the_document(data_dir: Path, tmp_p
     assert document.growth is not None
     (made,) = document.growth.sizes
     assert (made.interactions, made.users, made.items) == (10_000, 200, 251)
-    assert min(made.prepare_seconds, made.encoder_seconds, made.diffusion_seconds, made.cpu_seconds) > 0
+    assert (
+        min(
+            made.prepare_seconds, made.encoder_seconds, made.attention_seconds, made.diffusion_seconds, made.cpu_seconds
+        )
+        > 0
+    )
     assert made.process_bytes > made.memory_bytes >= 0
     assert document.growth.changes == TINY
     assert document.pace is not None
     assert document.pace.data == "planted"
-    for expected in ("10,000", "stage 1", "EASE + recency", "iALS", "threads of torch"):
+    for expected in ("10,000", "attention", "EASE + recency", "iALS", "threads of torch"):
         assert expected in done.stdout
 
 

@@ -39,23 +39,25 @@ def diffusion(noise: dict[str, object], *, networks: str, gate: object, depth: i
 )
 def test_it_is_the_forward_pass(noise: dict[str, object], networks: str, gate: object) -> None:
     made = diffusion(noise, networks=networks, gate=gate)
-    halves = made.config.history.vectors + (networks == "both")
+    halves = made.config.vectors + (networks == "both")
     for scale in (0.1, 3.0):  # within and beyond the radius that points are clamped to
         condition = torch.randn(50, halves, DIM, generator=torch.Generator().manual_seed(1)) * scale
         condition[7] = 0  # an empty history
         for steps in (0, 1, 2, 20):
             with torch.inference_mode():
                 expected = made(condition, steps).numpy()
-            np.testing.assert_allclose(CompiledDiffusion(made, steps)(condition.numpy()), expected, rtol=0, atol=3e-6)
+            np.testing.assert_allclose(
+                CompiledDiffusion(made, steps)(condition.numpy()), expected, rtol=1e-5, atol=3e-6
+            )
 
 
 @pytest.mark.parametrize("depth", [1, 4])
 def test_any_depth(depth: int) -> None:
     made = diffusion({}, networks="item", gate="learned", depth=depth)
-    condition = torch.randn(9, made.config.history.vectors, DIM, generator=torch.Generator().manual_seed(2))
+    condition = torch.randn(9, made.config.vectors, DIM, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         expected = made(condition, 3).numpy()
-    np.testing.assert_allclose(CompiledDiffusion(made, 3)(condition.numpy()), expected, rtol=0, atol=3e-6)
+    np.testing.assert_allclose(CompiledDiffusion(made, 3)(condition.numpy()), expected, rtol=1e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("steps", [-1, 21])

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import UNIFORM, DenoiserConfig, DiffusionConfig, EncoderConfig, HistoryConfig, ModelConfig
+from model.config import (
+    UNIFORM,
+    AttentionConfig,
+    DenoiserConfig,
+    DiffusionConfig,
+    EncoderConfig,
+    HistoryConfig,
+    ModelConfig,
+)
 from model.diffusion import UserDiffusion
 from model.geometry import radius
 from model.history import Histories, history_vectors, mean_vectors
@@ -19,13 +27,12 @@ def vectors(seed: int) -> torch.Tensor:
 ITEMS, MESSAGES = vectors(1), torch.stack((vectors(2), vectors(3)))
 
 
-def diffusion(**settings: object) -> UserDiffusion:
+def diffusion(attention: int = 0, **settings: object) -> UserDiffusion:
     both = settings.get("networks") == "both"
     config = ModelConfig(
         encoder=EncoderConfig(dim=DIM),
-        history=HistoryConfig(half_lives=(UNIFORM,), follower_half_lives=())
-        if both
-        else HistoryConfig(half_lives=(1.0, UNIFORM), follower_half_lives=(2.0,)),
+        history=HistoryConfig(half_lives=(UNIFORM,) if both else (1.0, UNIFORM)),
+        attention=AttentionConfig(length=attention, hidden=16),
         denoiser=DenoiserConfig(hidden=16, time_dim=6),
         diffusion=DiffusionConfig.model_validate(settings),
     )
@@ -39,7 +46,7 @@ def diffusion(**settings: object) -> UserDiffusion:
 
 
 def condition_of(model: UserDiffusion, histories: Histories = HISTORIES) -> torch.Tensor:
-    return model.condition(histories, ITEMS, MESSAGES[: model.config.history.kinds])
+    return model.condition(histories, ITEMS, MESSAGES[: model.config.kinds])
 
 
 def test_zero_steps_leave_the_diffusion_out_and_steps_change_the_user() -> None:
@@ -53,10 +60,29 @@ def test_zero_steps_leave_the_diffusion_out_and_steps_change_the_user() -> None:
 def test_one_network_denoises_from_the_base_estimate_given_all_history_vectors() -> None:
     model = diffusion(networks="item")
     condition = condition_of(model)
-    torch.testing.assert_close(condition, history_vectors(HISTORIES, MESSAGES, model.config.history))
+    torch.testing.assert_close(condition, history_vectors(HISTORIES, MESSAGES[0], model.config.history))
     (target,) = model.targets(condition)
-    torch.testing.assert_close(target.anchor, condition[:, :2].mean(1))  # the weights start equal, without followers'
+    torch.testing.assert_close(target.anchor, condition.mean(1))  # the weights start equal
     assert target.condition is condition
+
+
+def test_what_the_attention_says_is_the_first_base_estimate() -> None:
+    model = diffusion(attention=4)
+    assert model.attention is not None
+    condition = condition_of(model)
+    means, attended = condition[:, :2], condition[:, 2:]
+    torch.testing.assert_close(means, history_vectors(HISTORIES, MESSAGES[0], model.config.history))
+    torch.testing.assert_close(attended.squeeze(1), model.attention.newest(HISTORIES, MESSAGES[1]))
+    (target,) = model.targets(condition)
+    torch.testing.assert_close(target.anchor, attended.squeeze(1))
+    assert model.base_weights.requires_grad
+
+
+def test_the_attention_neither_learns_nor_drops_anything() -> None:
+    model = diffusion(attention=4).train()
+    assert model.attention is not None
+    assert not any(parameter.requires_grad for parameter in model.attention.parameters())
+    torch.testing.assert_close(condition_of(model), condition_of(model), rtol=0, atol=0)
 
 
 def test_both_networks_denoise_item_and_user_each_given_the_other() -> None:
@@ -100,11 +126,12 @@ def test_users_stay_below_the_radius_cap(networks: str) -> None:
 
 def test_an_empty_batch_has_an_empty_answer() -> None:
     model = diffusion()
-    assert model(torch.zeros(0, model.config.history.vectors, DIM), 3).shape == (0, DIM)
+    assert model(torch.zeros(0, model.config.vectors, DIM), 3).shape == (0, DIM)
 
 
 @pytest.mark.parametrize("networks", ["item", "both"])
-def test_an_empty_history_has_a_finite_answer(networks: str) -> None:
-    model = diffusion(networks=networks)
+@pytest.mark.parametrize("attention", [0, 4])
+def test_an_empty_history_has_a_finite_answer(networks: str, attention: int) -> None:
+    model = diffusion(attention, networks=networks)
     condition = condition_of(model, Histories.of([np.zeros(0, np.int32)]))
     assert torch.isfinite(model(condition, 3)).all()

@@ -70,20 +70,16 @@ def test_weighted_means_are_the_sums_they_say(rows: list[list[int]]) -> None:
 
 
 def test_only_the_newest_items_count() -> None:
-    config = HistoryConfig(half_lives=(1e9,), follower_half_lives=(), max_length=2)
-    condition = history_vectors(histories([[0, 1, 2, 3]]), torch.eye(4).unsqueeze(0), config)
+    config = HistoryConfig(half_lives=(1e9,), max_length=2)
+    condition = history_vectors(histories([[0, 1, 2, 3]]), torch.eye(4), config)
     torch.testing.assert_close(condition[0], torch.tensor([[0.0, 0.0, 0.5, 0.5]]))
 
 
-def test_items_messages_come_first_and_their_followers_then() -> None:
-    messages = torch.stack((torch.eye(4), torch.eye(4).roll(1, dims=1)))
-    config = HistoryConfig(half_lives=(1e-3, "uniform"), follower_half_lives=(1e-3,))
-    assert (config.vectors, config.kinds) == (3, 2)
-    condition = history_vectors(histories([[0, 2]]), messages, config)
-    expected = [[0.0, 0.0, 1.0, 0.0], [0.5, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 1.0]]
-    torch.testing.assert_close(condition[0], torch.tensor(expected))
-    with pytest.raises(ValueError, match="zip"):
-        history_vectors(histories([[0, 2]]), messages[:1], config)
+def test_there_is_a_mean_for_every_half_life() -> None:
+    config = HistoryConfig(half_lives=(1e-3, "uniform"))
+    condition = history_vectors(histories([[0, 2], []]), torch.eye(4), config)
+    torch.testing.assert_close(condition[0], torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.5, 0.0, 0.5, 0.0]]))
+    assert (condition[1] == 0).all()
 
 
 def test_pieces_are_cut_from_the_newest_end() -> None:

@@ -54,8 +54,10 @@ def analysis(result: Result) -> Analysis:
 def test_the_curves_are_the_epochs_that_were_told(analysis: Analysis, told: Told) -> None:
     assert [curve.run for curve in analysis.curves] == [
         "search: encoder",
+        "search: attention",
         "search: diffusion",
         "encoder",
+        "attention",
         "diffusion",
     ]
     for curve in analysis.curves:
@@ -109,13 +111,14 @@ def test_noise_takes_neighbours_away_and_directional_noise_fewer(analysis: Analy
 def test_topology_is_of_items_and_users_before_and_after(analysis: Analysis, result: Result) -> None:
     by_name = {row.points: row for row in analysis.topology}
     assert list(by_name) == [
-        "items after stage 1",
-        "items after stage 2",
-        "users after stage 1",
+        "items after the encoder",
+        "items after the attention",
+        "items after the diffusion",
+        "users after the encoder",
         "users as answered, 0 steps",
         "users as answered, 3 steps",
     ]
-    items = by_name["items after stage 2"]
+    items = by_name["items after the diffusion"]
     # clusters of 15 are found again in the space
     assert items.overlap is not None
     assert items.overlap > 1.5 * items.chance

@@ -78,7 +78,15 @@ def test_the_same_seed_gives_the_same_artifact_and_another_seed_another(
 
 
 @pytest.mark.parametrize(
-    ("stage", "number"), [("search: encoder", 5), ("search: diffusion", 2), ("encoder", 2), ("diffusion", 2)]
+    ("stage", "number"),
+    [
+        ("search: encoder", 5),
+        ("search: attention", 2),
+        ("search: diffusion", 2),
+        ("encoder", 2),
+        ("attention", 2),
+        ("diffusion", 2),
+    ],
 )
 def test_an_interrupted_run_resumes_to_the_same_artifact(
     result: Result,

@@ -34,7 +34,7 @@ def curves(analysis: Analysis) -> Figure:
         "On what the search held out, the score (the mean of recall@20 and NDCG@20) was best with "
         f"{' and '.join(found)} (the dots).",
         "The search holds the newest part of every history out to find how long to train. The final run then learns "
-        "from everything, for as many epochs, so there is nothing left to score it on. The losses of the two stages "
+        "from everything, for as many epochs, so there is nothing left to score it on. The losses of the stages "
         "measure different things and do not compare.",
         tuple(panels),
         (Mark("search", SERIES[0]), Mark("final, on everything", SERIES[1], DASHED_SVG)),
@@ -158,9 +158,9 @@ def topology(analysis: Analysis) -> Figure:
     users = [row for row in rows if not row.points.startswith("items")]
     k = analysis.k
     said = [
-        f"From stage 1 to stage 2 the items' rank correlation of radius and degree {_path(items, 'spearman')}, "
+        f"From stage to stage the items' rank correlation of radius and degree {_path(items, 'spearman')}, "
         f"and the share of graph neighbours among the {k} nearest {_path(items, 'overlap')}.",
-        f"Of users, as stage 1 knows them and as they are answered without and with diffusion, the correlation "
+        f"Of users, as the encoder knows them and as they are answered without and with diffusion, the correlation "
         f"{_path(users, 'spearman')} and the share {_path(users, 'overlap')}.",
     ]
     table = Table(

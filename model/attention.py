@@ -1,0 +1,79 @@
+"""What comes next by the newest items of a history: one block of self-attention.
+
+Every item has a message of its own for it, a vector of mean 0 and variance 1. The newest item asks: each head weighs
+the messages of the newest items, itself included, by how well they suit its question and by their age. Messages are
+keys and values at once, so a catalogue has one table of them. The answers are added to the newest item's message, a
+layer of hidden units to the sum, and the result becomes a vector of the space that items are ranked in.
+
+Symbols: b rows, l items of a row, p of them that ask, m items, q heads, d coordinates, w hidden units.
+References: [1] Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018. [2] Press, Smith and Lewis, Train
+Short, Test Long, ICLR 2022: biases by age in place of places.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.config import AttentionConfig
+from model.history import Histories
+
+__all__ = ["Attention", "normalised"]
+
+
+class Attention(nn.Module):
+    """The block.
+
+    Args:
+        dim: coordinates d of messages and vectors.
+        config: settings; at least one item is looked at.
+    """
+
+    def __init__(self, dim: int, config: AttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.question = nn.Linear(dim, config.heads * dim)
+        self.by_age = nn.Parameter(torch.zeros(config.heads, config.length))
+        self.answer = nn.Linear(config.heads * dim, dim)
+        self.first = nn.Linear(dim, config.hidden)
+        self.second = nn.Linear(config.hidden, dim)
+        self.head = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, messages: Tensor) -> Tensor:
+        """What comes after each item of rows that are no longer than `length`: (b, l, d) -> (b, l, d).
+
+        No item knows later ones, so shorter rows may be followed by anything.
+        """
+        places = torch.arange(messages.shape[1], device=messages.device)
+        ages = places.unsqueeze(1) - places  # (l, l)
+        biases = self.by_age[:, ages.clamp_min(0)].masked_fill(ages < 0, -torch.inf)  # (q, l, l)
+        messages = self.dropout(messages)
+        return self._block(messages, messages, biases.unsqueeze(0))
+
+    def newest(self, histories: Histories, messages: Tensor) -> Tensor:
+        """What comes after each history: (m, d) -> (b, d). An empty history gives zeros."""
+        newest = histories.last(self.config.length)
+        lengths = torch.from_numpy(newest.lengths).to(messages.device)
+        length = max(int(newest.lengths.max(initial=1)), 1)
+        items = np.zeros((len(newest), length), np.int64)
+        items[newest.owners(), newest.ages()] = newest.items
+        known = torch.arange(length, device=messages.device) < lengths.clamp_min(1).unsqueeze(1)  # (b, l)
+        biases = self.by_age[:, None, :length].masked_fill(~known[:, None, None], -torch.inf)  # (b, q, 1, l)
+        told = messages[torch.from_numpy(items).to(messages.device)]
+        return self._block(told[:, :1], told, biases).squeeze(1) * (lengths > 0).unsqueeze(1)
+
+    def _block(self, asking: Tensor, told: Tensor, biases: Tensor) -> Tensor:
+        """(b, p, d), (b, l, d), biases that broadcast to (b, q, p, l) -> (b, p, d)."""
+        b, p, d = asking.shape
+        questions = self.question(asking).view(b, p, self.config.heads, d).transpose(1, 2)
+        keys = told.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
+        answers = nn.functional.scaled_dot_product_attention(questions, keys, keys, attn_mask=biases)
+        x = asking + self.dropout(self.answer(answers.transpose(1, 2).flatten(2)))
+        x = x + self.dropout(self.second(torch.relu(self.first(normalised(x)))))
+        result: Tensor = self.head(normalised(x))
+        return result
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Shifted and scaled to mean 0 and variance 1 over the last dimension: (..., d) -> (..., d)."""
+    return nn.functional.layer_norm(x, x.shape[-1:])

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.encoder import Encoding
+from model.history import Histories
+from training.attention_fit import AttentionStage, batches, cut
+from training.config import load_config
+from training.corpus import Corpus
+
+
+@given(lengths=st.lists(st.integers(0, 20), max_size=10), longest=st.integers(1, 8), seed=st.integers(0, 99))
+def test_every_item_but_a_row_s_first_is_predicted_once_from_what_stands_before_it(
+    lengths: list[int], longest: int, seed: int
+) -> None:
+    rows = Histories.of(
+        [np.arange(100 * row, 100 * row + length, dtype=np.int32) for row, length in enumerate(lengths)]
+    )
+    pieces = cut(rows, longest, np.random.default_rng(seed))
+    assert (pieces.known.lengths <= longest).all()
+    assert (pieces.known.lengths > 0).all()
+    assert pieces.following.items.tolist() == [item for row in rows.rows() for item in row[1:].tolist()]
+    assert (pieces.following.items == pieces.known.items + 1).all()
+    for row in pieces.known.rows():
+        assert (np.diff(row) == 1).all()
+
+
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), size=st.integers(1, 60))
+def test_batches_hold_every_piece_once_and_about_so_many_interactions(lengths: list[int], size: int) -> None:
+    rows = Histories.of([np.zeros(length, np.int32) for length in lengths])
+    made = batches(rows, size, np.random.default_rng(0))
+    assert sorted(np.concatenate(made).tolist()) == list(range(len(lengths)))
+    assert all(len(batch) for batch in made)
+    assert max(rows.lengths[batch].sum() for batch in made) <= size + max(lengths)
+
+
+ITEMS = 12
+CONFIG = ["encoder.dim=8", "attention_fit.batch_interactions=60", "attention_fit.learning_rate=0.02"]
+
+
+def stage(*changes: str, seed: int = 0) -> AttentionStage:
+    """Everyone goes round in a circle: what comes next is known from the newest item alone, and from no mean."""
+    generator = np.random.default_rng(0)
+    rows = [(np.arange(10) + start) % ITEMS for start in generator.integers(0, ITEMS, 40)]
+    histories = Histories.of([row[:-1].astype(np.int32) for row in rows])
+    following = Histories.of([row[-1:].astype(np.int32) for row in rows])
+    config = load_config("default", [*CONFIG, *changes]).resolved(ordered=True)
+    torch_generator = torch.Generator().manual_seed(0)
+    encoding = Encoding(*(torch.randn(n, 8, generator=torch_generator) for n in (40, ITEMS, ITEMS)))
+    return AttentionStage(
+        Corpus(histories, ITEMS, ordered=True),
+        config,
+        encoding,
+        epochs=30,
+        seed=seed,
+        device=torch.device("cpu"),
+        held_out=following,
+    )
+
+
+@pytest.mark.parametrize("changes", [(), ("attention_fit.full_up_to=1", "attention_fit.samples=6")])
+def test_it_learns_what_comes_next(changes: tuple[str, ...]) -> None:
+    made = stage("attention.dropout=0.0", *changes)
+    before = made.score()
+    losses = [made.epoch(number) for number in range(1, 31)]
+    assert losses[-1] < losses[0] / 2
+    assert made.score() > max(0.9, before)
+
+
+def test_the_result_is_what_was_scored_and_its_messages_are_normalised() -> None:
+    made = stage()
+    made.epoch(1)
+    attention, items, messages = made.result()
+    assert not attention.training
+    assert items.shape == messages.shape == (ITEMS, 8)
+    torch.testing.assert_close(messages.mean(-1), torch.zeros(ITEMS), rtol=0, atol=1e-5)
+    assert (items.norm(dim=-1) <= made.config.encoder.max_radius + 1e-5).all()
+
+
+def test_an_epoch_depends_on_the_seed_and_its_number_alone() -> None:
+    one, other, third = stage(), stage(), stage(seed=1)
+    torch.rand(3)  # what else draws from the global generator makes no difference
+    assert one.epoch(1) == other.epoch(1) != third.epoch(1)
+    assert all(torch.equal(value, other.weights()[name]) for name, value in one.weights().items())

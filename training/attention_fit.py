@@ -1,0 +1,206 @@
+"""Stage 2: learn what comes next by the newest items.
+
+Every interaction of every history is predicted from those before it, as many contexts as there are interactions: the
+diffusion, which sees one cut of a history in an epoch, would not learn so much of the order.
+Loss: rank the next item before the others (training.losses). The items' vectors and messages start as stage 1 made
+them; that the attention's messages start there saves most of the epochs.
+Symbols: m items, d coordinates, b pieces of histories, l the longest of them, n predicted interactions.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from model.attention import Attention, normalised
+from model.encoder import Encoding
+from model.geometry import cap_radius
+from model.history import Histories
+from model.noise import clamp_radius
+from model.space import space
+from training.config import TrainConfig
+from training.corpus import Corpus
+from training.evaluate import ScoreRanker, held_out_score
+from training.loop import State, plain_tensors
+from training.losses import RankingLoss
+from training.schedule import share_of_rate
+
+__all__ = ["Attended", "AttentionStage", "Pieces", "batches", "cut"]
+
+HEAD_SCALE = 0.2  # with it, vectors are at first about as long as stage 1's
+
+
+class Attended(NamedTuple):
+    """What the stage learns.
+
+    Attributes:
+        attention: the block.
+        items: tangent vectors that items are ranked by, (m, d).
+        messages: what the attention is told of an item, (m, d).
+    """
+
+    attention: Attention
+    items: Tensor
+    messages: Tensor
+
+
+class AttentionStage:
+    """The attention under training; see `training.loop.Stage`.
+
+    Args:
+        corpus: the data, in time order.
+        config: settings.
+        encoding: stage 1's result.
+        epochs: length of the learning rate's schedule.
+        seed: of all randomness.
+        device: where to compute.
+        held_out: the corpus's users' next items, to score by; None does without.
+    """
+
+    name = "attention"
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: TrainConfig,
+        encoding: Encoding,
+        *,
+        epochs: int,
+        seed: int,
+        device: torch.device,
+        held_out: Histories | None,
+    ) -> None:
+        self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
+        self.epochs, self.held_out = epochs, held_out
+        self.fit = config.attention_fit
+        histories = corpus.histories
+        counts = np.bincount(histories.items, minlength=corpus.n_items)
+        self.loss = RankingLoss(self.fit, counts, users=len(histories.items), geometry=config.encoder.space)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = _Model(config, encoding).to(device).eval()
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=self.fit.learning_rate)
+
+    def epoch(self, number: int) -> float:
+        generator = np.random.default_rng([self.seed, 7, number])
+        pieces = cut(self.corpus.histories, self.config.attention.length, generator)
+        steps = batches(pieces.known, self.fit.batch_interactions, generator)
+        losses = []
+        self.model.train()
+        # dropout draws from torch's global generators, which are left as they were found
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(generator.integers(2**62)))
+            for step, rows in enumerate(steps):
+                share = share_of_rate(number - 1 + step / len(steps), self.epochs)
+                for group in self.optimiser.param_groups:
+                    group["lr"] = self.fit.learning_rate * share
+                loss = self._loss(pieces, rows, generator)
+                self.optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimiser.step()
+                self._clamp()
+                losses.append(loss.detach())
+        self.model.eval()
+        return float(torch.stack(losses).mean())
+
+    def score(self) -> float:
+        if self.held_out is None:
+            return math.nan
+        return held_out_score(ScoreRanker(_Attending(self.model)), self.corpus.histories, self.held_out)
+
+    @torch.no_grad()
+    def result(self) -> Attended:
+        """What is learned as it is now."""
+        return Attended(self.model.attention, self.model.items.detach(), normalised(self.model.messages))
+
+    def weights(self) -> State:
+        return plain_tensors(self.model.state_dict())
+
+    def load_weights(self, weights: State) -> None:
+        self.model.load_state_dict(weights)
+
+    def optimiser_state(self) -> State:
+        return plain_tensors(self.optimiser.state_dict())
+
+    def load_optimiser_state(self, state: State) -> None:
+        # torch would go on to change the given tensors in place
+        self.optimiser.load_state_dict(plain_tensors(state))
+
+    def _loss(self, pieces: "Pieces", rows: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
+        known, following = pieces.known.take(rows), pieces.following.take(rows)
+        places = torch.from_numpy(known.owners()), torch.from_numpy(known.positions())
+        items = torch.zeros(len(known), int(known.lengths.max()), dtype=torch.int64)
+        items[places] = torch.from_numpy(known.items.astype(np.int64))
+        told = normalised(self.model.messages)[items.to(self.device)]
+        where = tuple(place.to(self.device) for place in places)
+        users = cap_radius(self.model.attention(told)[where], limit=self.config.encoder.max_radius)  # (n, d)
+        n = len(following.items)
+        targets = Histories(np.arange(n + 1), following.items)
+        return self.loss(users, self.model.items, targets, None, users.new_full((n,), 1 / n), generator)
+
+    @torch.no_grad()
+    def _clamp(self) -> None:
+        """Keep items within the radius that is ranked reliably."""
+        self.model.items.copy_(clamp_radius(self.model.items, limit=self.config.encoder.max_radius))
+
+
+class _Model(nn.Module):
+    """All that the stage learns.
+
+    Args:
+        config: settings.
+        encoding: where the items' vectors and messages start.
+    """
+
+    def __init__(self, config: TrainConfig, encoding: Encoding) -> None:
+        super().__init__()
+        d = config.encoder.dim
+        self.max_radius, self.geometry = config.encoder.max_radius, config.encoder.space
+        self.attention = Attention(d, config.attention)
+        nn.init.orthogonal_(self.attention.head.weight, gain=HEAD_SCALE)
+        self.items = nn.Parameter(encoding.items.clone())
+        # of a length that Adam's steps change at a good pace; the length itself does not matter
+        self.messages = nn.Parameter(normalised(encoding.messages) / math.sqrt(d))
+
+
+class _Attending:
+    """Scores users by what comes next."""
+
+    def __init__(self, model: _Model) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def score(self, histories: Histories) -> npt.NDArray[np.float32]:
+        model = self.model
+        users = cap_radius(model.attention.newest(histories, normalised(model.messages)), limit=model.max_radius)
+        scores: npt.NDArray[np.float32] = -space(model.geometry).pairwise_square(users, model.items).cpu().numpy()
+        return scores
+
+
+class Pieces(NamedTuple):
+    """Parts of histories, and the item that follows each of theirs."""
+
+    known: Histories
+    following: Histories
+
+
+def cut(histories: Histories, length: int, generator: np.random.Generator) -> Pieces:
+    """Cut all but the last interaction of each history into pieces of at most so many, at places drawn anew."""
+    owners, before = histories.owners(), histories.ages() > 0
+    shifts = generator.integers(0, length, len(histories)) * (histories.lengths - 1 > length)
+    numbers = ((histories.positions() + shifts[owners]) // length)[before]
+    owners = owners[before]
+    firsts = np.flatnonzero((np.diff(owners, prepend=-1) != 0) | (np.diff(numbers, prepend=-1) != 0))
+    indptr = np.append(firsts, len(owners))
+    after = histories.positions() > 0
+    return Pieces(Histories(indptr, histories.items[before]), Histories(indptr, histories.items[after]))
+
+
+def batches(rows: Histories, interactions: int, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """The rows in random order, in groups of about so many interactions."""
+    order = generator.permutation(len(rows))
+    ends = np.cumsum(rows.lengths[order])
+    return np.split(order, np.flatnonzero(np.diff((ends - 1) // interactions)) + 1)

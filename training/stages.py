@@ -1,0 +1,101 @@
+"""The stages one after the other, each on what the one before made."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.encoder import Encoding
+from model.history import Histories
+from training.attention_fit import AttentionStage
+from training.config import TrainConfig
+from training.corpus import Corpus
+from training.diffusion_fit import DiffusionStage
+from training.encoder_fit import EncoderStage, graph_of
+from training.loop import Stage, State
+
+__all__ = ["RunStage", "Stages", "most_epochs", "train_stages"]
+
+RunStage = Callable[[Stage, str, int, int | None], State]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the stages made.
+
+    Attributes:
+        encoding: stage 1's vectors, before later stages moved the items.
+        items: tangent vectors that items are ranked by, (m, d), as each stage left them, by name.
+        diffusion: the last stage, with its best weights.
+        states: the stages' final states by name: `best_epoch`, `best`, the score on what was held out, and others.
+    """
+
+    encoding: Encoding
+    items: dict[str, Tensor]
+    diffusion: DiffusionStage
+    states: dict[str, State]
+
+    @property
+    def score(self) -> float:
+        """The best score of the whole model on what was held out."""
+        return float(self.states[self.diffusion.name]["best"])
+
+
+def train_stages(
+    corpus: Corpus,
+    config: TrainConfig,
+    *,
+    held_out: Histories | None,
+    epochs: Mapping[str, int],
+    seed: int,
+    device: torch.device,
+    run: RunStage,
+) -> Stages:
+    """Train all stages.
+
+    Args:
+        corpus: what to learn from.
+        config: settings, resolved for this corpus.
+        held_out: its users' next items; a stage stops when they are no longer predicted better. None does without.
+        epochs: how long to train the stages where nothing is held out, by name.
+        seed: of all randomness.
+        device: where to compute.
+        run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
+            returns its state.
+    """
+    states: dict[str, State] = {}
+    most = most_epochs(corpus, config)
+
+    def trained(stage: Stage, share: float) -> None:
+        longest = most[stage.name]
+        length = (epochs[stage.name], None) if held_out is None else (longest, math.ceil(share * longest))
+        states[stage.name] = run(stage, stage.name, *length)
+
+    encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=held_out)
+    trained(encoder, config.encoder_fit.patience)
+    encoding, attended = encoder.encoding(), None
+    items = {encoder.name: encoding.items}
+    if AttentionStage.name in most:
+        length = most[AttentionStage.name]
+        attention = AttentionStage(corpus, config, encoding, epochs=length, seed=seed, device=device, held_out=held_out)
+        trained(attention, config.attention_fit.patience)
+        attended = attention.result()
+        items[attention.name] = attended.items
+    length = most[DiffusionStage.name]
+    diffusion = DiffusionStage(
+        corpus, config, encoding, attended, epochs=length, seed=seed, device=device, held_out=held_out
+    )
+    trained(diffusion, config.diffusion_fit.patience)
+    items[diffusion.name] = diffusion.result()[1]
+    return Stages(encoding, items, diffusion, states)
+
+
+def most_epochs(corpus: Corpus, config: TrainConfig) -> dict[str, int]:
+    """Of every stage there is, by name and in order."""
+    first, second, third = config.encoder_fit, config.attention_fit, config.diffusion_fit
+    most = {EncoderStage.name: first.epochs(len(graph_of(corpus, first)[0]))}
+    if config.attention.length:
+        most[AttentionStage.name] = second.budget.epochs(len(corpus.histories.items), second.batch_interactions)
+    return most | {DiffusionStage.name: third.budget.epochs(len(corpus), third.batch_users)}
