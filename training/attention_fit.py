@@ -87,7 +87,7 @@ class AttentionStage:
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 7, number])
         pieces = cut(self.corpus.histories, self.config.attention.length, generator)
-        steps = batches(pieces.known, self.fit.batch_interactions, generator)
+        steps = batches(pieces.known, self.fit.step_interactions(len(pieces.known.items)), generator)
         losses = []
         self.model.train()
         # dropout draws from torch's global generators, which are left as they were found
@@ -134,7 +134,7 @@ class AttentionStage:
         places = torch.from_numpy(known.owners()), torch.from_numpy(known.positions())
         items = torch.zeros(len(known), int(known.lengths.max()), dtype=torch.int64)
         items[places] = torch.from_numpy(known.items.astype(np.int64))
-        told = normalised(self.model.messages)[items.to(self.device)]
+        told = normalised(nn.functional.embedding(items.to(self.device), self.model.messages))
         where = tuple(place.to(self.device) for place in places)
         users = cap_radius(self.model.attention(told)[where], limit=self.config.encoder.max_radius)  # (n, d)
         n = len(following.items)

@@ -114,10 +114,21 @@ class AttentionFitConfig(RankingConfig):
         "catalogue",
     )
     samples: Annotated[int, Field(ge=1)] = Field(512, description="size of that sample, drawn anew for every step")
-    batch_interactions: Annotated[int, Field(ge=1)] = Field(2500, description="interactions per step, about")
-    learning_rate: Rate = Field(
-        7e-3, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
+    batch_interactions: Annotated[int, Field(ge=1)] = Field(2500, description="interactions per step, about, at least")
+    most_steps: Annotated[int, Field(ge=1)] = Field(
+        2000, description="steps per epoch at most: each changes all items, so more interactions take larger steps"
     )
+    learning_rate: Rate = Field(
+        1e-2, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
+    )
+
+    def step_interactions(self, interactions: int) -> int:
+        """Interactions per step, of so many in all."""
+        return max(self.batch_interactions, math.ceil(interactions / self.most_steps))
+
+    def epochs(self, interactions: int) -> int:
+        """Passes at most over so many interactions."""
+        return self.budget.epochs(interactions, self.step_interactions(interactions))
 
 
 class DiffusionFitConfig(RankingConfig):

@@ -97,5 +97,5 @@ def most_epochs(corpus: Corpus, config: TrainConfig) -> dict[str, int]:
     first, second, third = config.encoder_fit, config.attention_fit, config.diffusion_fit
     most = {EncoderStage.name: first.epochs(len(graph_of(corpus, first)[0]))}
     if config.attention.length:
-        most[AttentionStage.name] = second.budget.epochs(len(corpus.histories.items), second.batch_interactions)
+        most[AttentionStage.name] = second.epochs(len(corpus.histories.items))
     return most | {DiffusionStage.name: third.budget.epochs(len(corpus), third.batch_users)}

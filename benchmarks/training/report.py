@@ -26,7 +26,7 @@ def _growth(growth: Growth) -> Table:
             f"{size.users:,}",
             f"{size.items:,}",
             *(
-                f"{value:.3g}"
+                f"{value:.2g}"
                 for value in (
                     size.prepare_seconds,
                     size.encoder_seconds,
@@ -41,21 +41,21 @@ def _growth(growth: Growth) -> Table:
     ]
     rows += [
         (label, *(f"{value:.2f}" for value in exponents.values()))
-        for label, exponents in (("exponent", growth.exponents), ("of the last two", growth.last_exponents))
+        for label, exponents in (("exponent", growth.exponents), ("last two", growth.last_exponents))
         if exponents
     ]
     header = (
         "interactions",
         "users",
         "items",
-        "prepare, s",
-        "encoder, s",
-        "attention, s",
-        "diffusion, s",
-        "CPU, s",
-        "memory, MB",
+        "setup",
+        "encode",
+        "attend",
+        "denoise",
+        "CPU",
+        "MB",
     )
-    return Table(f"Training on synthetic data, preset {growth.preset}; an epoch of each stage", header, rows)
+    return Table(f"Training on synthetic data, preset {growth.preset}; seconds of an epoch of each stage", header, rows)
 
 
 def _pace(pace: Pace) -> Table:

@@ -150,7 +150,7 @@ def test_the_command_prints_tables_and_writes_the_document(data_dir: Path, tmp_p
     assert document.growth.changes == TINY
     assert document.pace is not None
     assert document.pace.data == "planted"
-    for expected in ("10,000", "attention", "EASE + recency", "iALS", "threads of torch"):
+    for expected in ("10,000", "attend", "EASE + recency", "iALS", "threads of torch"):
         assert expected in done.stdout
 
 
