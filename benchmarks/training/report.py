@@ -51,7 +51,7 @@ def _growth(growth: Growth) -> Table:
         "setup",
         "encode",
         "attend",
-        "denoise",
+        "diff.",
         "CPU",
         "MB",
     )
