@@ -16,7 +16,7 @@ References
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.history import Histories
 from model.space import SpaceName, space
@@ -85,12 +85,14 @@ class RankingLoss:
         drawn = np.arange(self.n_items)
         if self.sampled:
             drawn = np.unique(generator.integers(0, self.n_items, self.config.samples))
-        squares = self.space.pairwise_square(users, items[torch.from_numpy(drawn).to(users.device)])
+        squares = self.space.pairwise_square(users, _rows(items, torch.from_numpy(drawn).to(users.device)))
         squares = _without(squares, drawn, positives, masked, torch.inf)
         rows, own = places(positives, users.device)
         picked = torch.from_numpy(generator.integers(0, len(drawn), (len(own), self.config.negatives)))
-        nearest = squares[rows.unsqueeze(1), picked.to(users.device)].amin(1)
-        losses: Tensor = (self.space.square(users[rows], items[own]) - nearest + self.config.margin).relu()
+        cells = rows.unsqueeze(1) * len(drawn) + picked.to(users.device)
+        nearest = squares.flatten().gather(0, cells.flatten()).view_as(cells).amin(1)
+        apart = self.space.square(_rows(users, rows), _rows(items, own))
+        losses: Tensor = (apart - nearest + self.config.margin).relu()
         return losses
 
     def _full_softmax(self, users: Tensor, items: Tensor, positives: Histories, masked: Histories | None) -> Tensor:
@@ -109,12 +111,18 @@ class RankingLoss:
     ) -> Tensor:
         draws = np.searchsorted(self.cumulative[:-1], generator.random(self.config.samples), side="right")
         drawn, times = np.unique(draws, return_counts=True)
-        squares = self.space.pairwise_square(users, items[torch.from_numpy(drawn).to(users.device)])
+        squares = self.space.pairwise_square(users, _rows(items, torch.from_numpy(drawn).to(users.device)))
         expected = torch.from_numpy(np.log(self.config.samples / times) + self.log_q[drawn]).to(squares)
         logits = _without(-squares / self.config.tau - expected, drawn, positives, masked, -torch.inf)
         rows, own = places(positives, users.device)
-        own_logits = -self.space.square(users[rows], items[own]) / self.config.tau
-        return torch.logaddexp(own_logits, torch.logsumexp(logits, dim=-1)[rows]) - own_logits
+        own_logits = -self.space.square(_rows(users, rows), _rows(items, own)) / self.config.tau
+        others = _rows(torch.logsumexp(logits, dim=-1, keepdim=True), rows).squeeze(1)
+        return torch.logaddexp(own_logits, others) - own_logits
+
+
+def _rows(matrix: Tensor, rows: Tensor) -> Tensor:
+    """(n, d), (k,) -> (k, d). Unlike those of an index, its gradients are summed in one order by many threads too."""
+    return nn.functional.embedding(rows, matrix)
 
 
 def _without(
