@@ -1,7 +1,7 @@
-"""What comes next by the newest items of a history: one block of self-attention.
+"""What comes next by the newest items of a history: one block of self-attention [1].
 
 Every item has a message of its own for it, a vector of mean 0 and variance 1. The newest item asks: each head weighs
-the messages of the newest items, itself included, by how well they suit its question and by their age. Messages are
+the messages of the newest items, itself included, by how well they suit its question and by their age [2]. Messages are
 keys and values at once, so a catalogue has one table of them. The answers are added to the newest item's message, a
 layer of hidden units to the sum, and the result becomes a vector of the space that items are ranked in.
 

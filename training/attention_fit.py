@@ -24,8 +24,8 @@ from model.space import space
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.evaluate import ScoreRanker, held_out_score
-from training.loop import State, plain_tensors
 from training.losses import RankingLoss
+from training.module_stage import ModuleStage
 from training.schedule import share_of_rate
 
 __all__ = ["Attended", "AttentionStage", "Pieces", "batches", "cut"]
@@ -47,7 +47,7 @@ class Attended(NamedTuple):
     messages: Tensor
 
 
-class AttentionStage:
+class AttentionStage(ModuleStage):
     """The attention under training; see `training.loop.Stage`.
 
     Args:
@@ -61,6 +61,7 @@ class AttentionStage:
     """
 
     name = "attention"
+    model: "_Model"
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class AttentionStage:
         device: torch.device,
         held_out: Histories | None,
     ) -> None:
-        self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
+        self.corpus, self.config, self.seed = corpus, config, seed
         self.epochs, self.held_out = epochs, held_out
         self.fit = config.attention_fit
         histories = corpus.histories
@@ -81,18 +82,15 @@ class AttentionStage:
         self.loss = RankingLoss(self.fit, counts, users=len(histories.items), geometry=config.encoder.space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = _Model(config, encoding).to(device).eval()
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=self.fit.learning_rate)
+            model = _Model(config, encoding).to(device)
+        super().__init__(model, torch.optim.Adam(model.parameters(), lr=self.fit.learning_rate), device)
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 7, number])
         pieces = cut(self.corpus.histories, self.config.attention.length, generator)
         steps = batches(pieces.known, self.fit.step_interactions(len(pieces.known.items)), generator)
         losses = []
-        self.model.train()
-        # dropout draws from torch's global generators, which are left as they were found
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(generator.integers(2**62)))
+        with self.training(generator):
             for step, rows in enumerate(steps):
                 share = share_of_rate(number - 1 + step / len(steps), self.epochs)
                 for group in self.optimiser.param_groups:
@@ -103,7 +101,6 @@ class AttentionStage:
                 self.optimiser.step()
                 self._clamp()
                 losses.append(loss.detach())
-        self.model.eval()
         return float(torch.stack(losses).mean())
 
     def score(self) -> float:
@@ -115,19 +112,6 @@ class AttentionStage:
     def result(self) -> Attended:
         """What is learned as it is now."""
         return Attended(self.model.attention, self.model.items.detach(), normalised(self.model.messages))
-
-    def weights(self) -> State:
-        return plain_tensors(self.model.state_dict())
-
-    def load_weights(self, weights: State) -> None:
-        self.model.load_state_dict(weights)
-
-    def optimiser_state(self) -> State:
-        return plain_tensors(self.optimiser.state_dict())
-
-    def load_optimiser_state(self, state: State) -> None:
-        # torch would go on to change the given tensors in place
-        self.optimiser.load_state_dict(plain_tensors(state))
 
     def _loss(self, pieces: "Pieces", rows: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
         known, following = pieces.known.take(rows), pieces.following.take(rows)

@@ -22,8 +22,8 @@ from training.attention_fit import Attended
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.evaluate import ScoreRanker, held_out_score
-from training.loop import State, plain_tensors
 from training.losses import RankingLoss
+from training.module_stage import ModuleStage
 from training.sampling import Cuts, draw_cuts
 from training.schedule import share_of_rate
 
@@ -32,7 +32,7 @@ __all__ = ["DiffusionStage"]
 STATISTICS_USERS = 4096
 
 
-class DiffusionStage:
+class DiffusionStage(ModuleStage):
     """The diffusion under training; see `training.loop.Stage`.
 
     Args:
@@ -47,6 +47,7 @@ class DiffusionStage:
     """
 
     name = "diffusion"
+    model: "_Model"
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class DiffusionStage:
         device: torch.device,
         held_out: Histories | None,
     ) -> None:
-        self.corpus, self.config, self.seed, self.device = corpus, config, seed, device
+        self.corpus, self.config, self.seed = corpus, config, seed
         self.epochs, self.held_out = epochs, held_out
         self.fit = config.diffusion_fit
         self.encoding, self.attended = encoding, attended
@@ -71,26 +72,24 @@ class DiffusionStage:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             diffusion = UserDiffusion(config.model_part(), mu=mu, sigma=sigma)
-            self.model = _Model(diffusion, encoding, attended).to(device)
-        tuned = [self.model.items, self.model.messages]
+            model = _Model(diffusion, encoding, attended).to(device)
+        tuned = [model.items, model.messages]
         for parameter in tuned:
             parameter.requires_grad_(self.fit.items_learning_rate > 0)
         self.rates = (self.fit.learning_rate, self.fit.items_learning_rate)
-        self.optimiser = torch.optim.AdamW(
+        optimiser = torch.optim.AdamW(
             [
-                {"params": list(self.model.diffusion.parameters()), "weight_decay": self.fit.weight_decay},
+                {"params": list(model.diffusion.parameters()), "weight_decay": self.fit.weight_decay},
                 {"params": tuned, "weight_decay": 0.0},
             ]
         )
+        super().__init__(model, optimiser, device)
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 2, number])
         users = generator.permutation(self.users)
         losses = []
-        self.model.train()
-        # dropout and noise draw from torch's global generators, which are left as they were found
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(generator.integers(2**62)))
+        with self.training(generator):
             for start in range(0, len(users), self.fit.batch_users):
                 self._schedule(number - 1 + start / len(users))
                 loss = self._loss(self._cuts(users[start : start + self.fit.batch_users], generator), generator)
@@ -99,7 +98,6 @@ class DiffusionStage:
                 self.optimiser.step()
                 self._clamp()
                 losses.append(loss.detach())
-        self.model.eval()
         return float(torch.stack(losses).mean())
 
     def score(self) -> float:
@@ -111,19 +109,6 @@ class DiffusionStage:
     def result(self) -> tuple[UserDiffusion, Tensor, Tensor]:
         """The diffusion, and the items' vectors (m, d) and messages (s, m, d) as they are now."""
         return self.model.diffusion, self.model.items.detach(), self.model.kinds().detach()
-
-    def weights(self) -> State:
-        return plain_tensors(self.model.state_dict())
-
-    def load_weights(self, weights: State) -> None:
-        self.model.load_state_dict(weights)
-
-    def optimiser_state(self) -> State:
-        return plain_tensors(self.optimiser.state_dict())
-
-    def load_optimiser_state(self, state: State) -> None:
-        # torch would go on to change the given tensors in place
-        self.optimiser.load_state_dict(plain_tensors(state))
 
     def _cuts(self, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Cuts:
         return draw_cuts(

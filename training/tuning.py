@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ from model.errors import HdrmError, UnavailableError
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus
 from training.data.datasets import Dataset
+from training.diffusion_fit import DiffusionStage
 from training.loop import Epoch, Stage, State, run_stage
 from training.search import search
 from training.splits import make_split
@@ -148,10 +150,9 @@ class Tuning:
         resolved = config.resolved(ordered=split.ordered)
         self.values = {name: value_of(resolved, name) for name in space}
         self.part = Corpus(split.search, len(split.items), resolved.order == "used")
-        self.starts, start, last = {}, 0, 0
-        for name, last in most_epochs(self.part, resolved).items():
-            self.starts[name], start = start, start + last + 1
-        self.prunable = start - (last + 1) + last // 2  # half of the last stage
+        most = most_epochs(self.part, resolved)
+        self.starts = dict(zip(most, accumulate((last + 1 for last in most.values()), initial=0), strict=False))
+        self.prunable = self.starts[DiffusionStage.name] + most[DiffusionStage.name] // 2
         self.stop = split.stop
         data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]
         identity = json.dumps([data, config.model_dump(mode="json"), {n: repr(k) for n, k in space.items()}, seed])

@@ -57,7 +57,12 @@ ABLATIONS = (
     Ablation("hinge in stage 3", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ATTENTION),
     Ablation("whole histories in the graph", ("encoder_fit.piece_length='whole'",), needs_order=True),
     Ablation("no attention", ("attention.length=0",), shared=ENCODER, needs_order=True, every_seed=True),
-    Ablation("no means of the history but the plain one", ("history.half_lives=['uniform']",), shared=ATTENTION),
+    Ablation(
+        "no means of the history but the plain one",
+        ("history.half_lives=['uniform']",),
+        shared=ATTENTION,
+        needs_order=True,
+    ),
     Ablation("network of two layers of 1,024", ("denoiser.hidden=1024", "denoiser.depth=2"), shared=ATTENTION),
     Ablation("twice as many half-lives", (MORE_HALF_LIVES,), shared=ATTENTION, needs_order=True),
     Ablation("Euclidean space", ("encoder.space=euclidean",)),

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from model.errors import HdrmError
 from model.history import Histories
 from training.evaluate import Ranker, held_out_score
-from training.loop import State, plain_tensors
+from training.module_stage import ModuleStage
 
 __all__ = ["EpochStage"]
 
 
-class EpochStage(ABC):
+class EpochStage(ModuleStage, ABC):
     """A network under training; see `training.loop.Stage`. It computes on the CPU.
 
     Args:
@@ -38,7 +38,8 @@ class EpochStage(ABC):
         held_out: Histories | None,
         seed: int,
     ) -> None:
-        self.name, self.model, self.optimiser = name, model, optimiser
+        super().__init__(model, optimiser, torch.device("cpu"))
+        self.name = name
         self.train, self.held_out, self.seed = train, held_out, seed
 
     @abstractmethod
@@ -51,12 +52,8 @@ class EpochStage(ABC):
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, number])
-        self.model.train()
-        # dropout draws from torch's global generator, which is left as it was found
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator.integers(2**62)))
+        with self.training(generator):
             losses = [self._step(loss) for loss in self.losses(generator)]
-        self.model.eval()
         loss = float(np.mean(losses)) if losses else 0.0
         if not math.isfinite(loss):
             raise HdrmError(
@@ -69,19 +66,6 @@ class EpochStage(ABC):
         if self.held_out is None:
             return math.nan
         return held_out_score(self.ranker(), self.train, self.held_out)
-
-    def weights(self) -> State:
-        return plain_tensors(self.model.state_dict())
-
-    def load_weights(self, weights: State) -> None:
-        self.model.load_state_dict(weights)
-
-    def optimiser_state(self) -> State:
-        return plain_tensors(self.optimiser.state_dict())
-
-    def load_optimiser_state(self, state: State) -> None:
-        # torch would go on to change the given tensors in place
-        self.optimiser.load_state_dict(plain_tensors(state))
 
     def _step(self, loss: Tensor) -> float:
         self.optimiser.zero_grad()
