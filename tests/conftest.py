@@ -27,6 +27,7 @@ QUICK = [
     "denoiser.hidden=32",
     "encoder_fit.budget.updates=24",
     "encoder_fit.budget.least_epochs=12",
+    "attention_fit.kept=always",
     "attention_fit.budget.updates=3",
     "attention_fit.budget.least_epochs=3",
     "diffusion_fit.budget.updates=12",

@@ -107,6 +107,11 @@ class EncoderFitConfig(RankingConfig):
 class AttentionFitConfig(RankingConfig):
     """Stage 2, where there is an order."""
 
+    kept: Literal["better", "always"] = Field(
+        "better",
+        description="better: a model whose attention predicts what is held out no better than means of the history do "
+        "goes without; or always",
+    )
     budget: Budget = Budget(updates=300, least_epochs=12)
     full_up_to: Annotated[int, Field(ge=1)] = Field(
         10**7,
@@ -177,6 +182,10 @@ class TrainConfig(ModelConfig):
     def model_part(self) -> ModelConfig:
         """What the artifact needs to know."""
         return ModelConfig(**{name: getattr(self, name) for name in ModelConfig.model_fields})
+
+    def without_attention(self) -> "TrainConfig":
+        """The same settings for a model that does without."""
+        return self.model_copy(update={"attention": self.attention.model_copy(update={"length": 0})})
 
     def resolved(self, *, ordered: bool) -> "TrainConfig":
         """The settings for data that has an order or none, nothing left to replace.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.encoder import Encoding
 from model.history import Histories
-from training.attention_fit import AttentionStage
+from training.attention_fit import Attended, AttentionStage
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.diffusion_fit import DiffusionStage
@@ -26,12 +26,14 @@ class Stages:
     """What the stages made.
 
     Attributes:
+        config: the settings, without an attention if it was given up.
         encoding: stage 1's vectors, before later stages moved the items.
         items: tangent vectors that items are ranked by, (m, d), as each stage left them, by name.
         diffusion: the last stage, with its best weights.
         states: the stages' final states by name: `best_epoch`, `best`, the score on what was held out, and others.
     """
 
+    config: TrainConfig
     encoding: Encoding
     items: dict[str, Tensor]
     diffusion: DiffusionStage
@@ -55,6 +57,9 @@ def train_stages(
 ) -> Stages:
     """Train all stages.
 
+    An attention that does not predict what is held out better than means of the history do is given up: small data
+    says too little about what follows what.
+
     Args:
         corpus: what to learn from.
         config: settings, resolved for this corpus.
@@ -75,21 +80,31 @@ def train_stages(
 
     encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=held_out)
     trained(encoder, config.encoder_fit.patience)
-    encoding, attended = encoder.encoding(), None
+    encoding = encoder.encoding()
     items = {encoder.name: encoding.items}
-    if AttentionStage.name in most:
+
+    def diffusion(config: TrainConfig, attended: Attended | None) -> DiffusionStage:
+        length = most[DiffusionStage.name]
+        return DiffusionStage(
+            corpus, config, encoding, attended, epochs=length, seed=seed, device=device, held_out=held_out
+        )
+
+    if AttentionStage.name not in most:
+        last = diffusion(config, None)
+    else:
         length = most[AttentionStage.name]
         attention = AttentionStage(corpus, config, encoding, epochs=length, seed=seed, device=device, held_out=held_out)
         trained(attention, config.attention_fit.patience)
-        attended = attention.result()
-        items[attention.name] = attended.items
-    length = most[DiffusionStage.name]
-    diffusion = DiffusionStage(
-        corpus, config, encoding, attended, epochs=length, seed=seed, device=device, held_out=held_out
-    )
-    trained(diffusion, config.diffusion_fit.patience)
-    items[diffusion.name] = diffusion.result()[1]
-    return Stages(encoding, items, diffusion, states)
+        attended, without = attention.result(), config.without_attention()
+        last = diffusion(config, attended)
+        tested = held_out is not None and config.attention_fit.kept == "better"
+        if tested and (plain := diffusion(without, None)).score() >= last.score():
+            config, last = without, plain
+        else:
+            items[attention.name] = attended.items
+    trained(last, config.diffusion_fit.patience)
+    items[last.name] = last.result()[1]
+    return Stages(config, encoding, items, last, states)
 
 
 def most_epochs(corpus: Corpus, config: TrainConfig) -> dict[str, int]:

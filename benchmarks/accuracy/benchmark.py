@@ -118,7 +118,9 @@ def measure_all(
         observer.run(number, len(runs), run)
         outcome = finished.load(run)
         if outcome is None:
-            outcome = execute(run, problem, {name: kept[run.seed][name] for name in run.shared}, observer.phase)
+            # a stage that was given up has no state
+            shared = {name: kept[run.seed][name] for name in run.shared if name in kept[run.seed]}
+            outcome = execute(run, problem, shared, observer.phase)
             finished.keep(run, outcome)
         if run.model == ABLATED and run.ablation is None:
             kept[run.seed] = outcome.states

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,12 @@ from hypothesis import strategies as st
 
 from model.encoder import Encoding
 from model.history import Histories
+from tests.conftest import QUICK
 from training.attention_fit import AttentionStage, batches, cut
 from training.config import load_config
 from training.corpus import Corpus
+from training.fit import fit
+from training.loop import Stage, State, run_stage
 
 
 @given(lengths=st.lists(st.integers(0, 20), max_size=10), longest=st.integers(1, 8), seed=st.integers(0, 99))
@@ -37,6 +42,7 @@ def test_batches_hold_every_piece_once_and_about_so_many_interactions(lengths: l
 
 
 ITEMS = 12
+LONGER = ["attention_fit.budget.least_epochs=20", "attention_fit.batch_interactions=60"]
 CONFIG = ["encoder.dim=8", "attention_fit.batch_interactions=60", "attention_fit.learning_rate=0.02"]
 
 
@@ -84,3 +90,23 @@ def test_an_epoch_depends_on_the_seed_and_its_number_alone() -> None:
     torch.rand(3)  # what else draws from the global generator makes no difference
     assert one.epoch(1) == other.epoch(1) != third.epoch(1)
     assert all(torch.equal(value, other.weights()[name]) for name, value in one.weights().items())
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.02, True), (1e-9, False)])
+def test_an_attention_that_says_less_than_means_is_given_up(rate: float, kept: bool) -> None:
+    made = stage()
+    changes = [*QUICK, "attention_fit.kept=better", f"attention_fit.learning_rate={rate}", *LONGER]
+    config = load_config("default", changes).resolved(ordered=True)
+    run, device = partial(run_stage, state=None, on_epoch=lambda _: None, on_state=lambda _: None), torch.device("cpu")
+    ran: list[str] = []
+
+    def told(stage: Stage, name: str, epochs: int, patience: int | None) -> State:
+        ran.append(name)
+        return run(stage, name=name, epochs=epochs, patience=patience)
+
+    assert made.held_out is not None
+    fitted = fit(made.corpus, made.corpus.histories, made.held_out, config, seed=0, device=device, run=told)
+    assert (
+        ("attention" in ran) is (fitted.diffusion.attention is not None) is ("attention" in fitted.items_after) is kept
+    )
+    assert len(fitted.messages) == fitted.diffusion.config.kinds
