@@ -106,8 +106,7 @@ def generate_artifact(
         diffusion.base_weights.data[:] = 1 / (config.vectors - 1)
         diffusion.base_weights.data[-1] = 0
     histories = generate_histories(users, items, mean_length, generator=generator)
-    messages = np.repeat(vectors[None] / 2, config.kinds, axis=0)
-    model = TrainedModel(diffusion, torch.from_numpy(vectors), torch.from_numpy(messages))
+    model = TrainedModel(diffusion, torch.from_numpy(vectors), torch.from_numpy(vectors / 2))
     on_phase("index", 0, 0)
     model = indexed(model, histories)
     on_phase("catalogue", 0, 0)

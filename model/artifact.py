@@ -2,7 +2,7 @@
 
     manifest.json            what it is: settings, data, metrics, calibration, a sha256 for every other file
     weights.safetensors      the diffusion's parameters and statistics
-    vectors.npy messages.npy items' tangent vectors, (m, d), and messages, (s, m, d) float32
+    vectors.npy messages.npy items' tangent vectors, and messages, (m, d) float32
     index.faiss              inverted lists (model.retrieval.approximate), where the catalogue is large
     popularity.npy           interactions of each item, (m,) int64
     users.*.npy items.*.npy  the id vocabularies (model.vocabulary)
@@ -53,7 +53,7 @@ class TrainedModel:
     Attributes:
         diffusion: the user's side.
         vectors: items' tangent vectors, (m, d) float32.
-        messages: items' messages, (s, m, d) float32.
+        messages: items' messages, (m, d) float32.
         index: finds the items of a large catalogue; None for a scan.
         recall: what the index was measured to find, by name.
     """
@@ -279,7 +279,7 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
             raise ValueError(f"{name}: got {got}, expected {expected}")
     sizes = {
         "vectors": (tuple(vectors.shape), (n_items, dim)),
-        "messages": (tuple(messages.shape), (model.kinds, n_items, dim)),
+        "messages": (tuple(messages.shape), (n_items, dim)),
         "popularity": (catalogue.counts.shape, (n_items,)),
         "fragments": (len(catalogue.fragments), n_items),
         "histories": (len(histories), len(catalogue.users)),

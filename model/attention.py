@@ -1,9 +1,9 @@
 """What comes next by the newest items of a history: one block of self-attention [1].
 
-Every item has a message of its own for it, a vector of mean 0 and variance 1. The newest item asks: each head weighs
-the messages of the newest items, itself included, by how well they suit its question and by their age [2]. Messages are
-keys and values at once, so a catalogue has one table of them. The answers are added to the newest item's message, a
-layer of hidden units to the sum, and the result becomes a vector of the space that items are ranked in.
+An item's message for it is the item's own vector, shifted and scaled to mean 0 and variance 1. The newest item asks:
+each head weighs the messages of the newest items, itself included, by how well they suit its question and by their age
+[2]. Messages are keys and values at once. The answers are added to the newest item's message, a layer of hidden units
+to the sum, and the result becomes a vector of the space that items are ranked in.
 
 Symbols: b rows, l items of a row, p of them that ask, m items, q heads, d coordinates, w hidden units.
 References: [1] Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018. [2] Press, Smith and Lewis, Train
@@ -39,27 +39,27 @@ class Attention(nn.Module):
         self.head = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, messages: Tensor) -> Tensor:
-        """What comes after each item of rows that are no longer than `length`: (b, l, d) -> (b, l, d).
+    def forward(self, vectors: Tensor) -> Tensor:
+        """What comes after each item, of rows of items' vectors no longer than `length`: (b, l, d) -> (b, l, d).
 
         No item knows later ones, so shorter rows may be followed by anything.
         """
-        places = torch.arange(messages.shape[1], device=messages.device)
+        places = torch.arange(vectors.shape[1], device=vectors.device)
         ages = places.unsqueeze(1) - places  # (l, l)
         biases = self.by_age[:, ages.clamp_min(0)].masked_fill(ages < 0, -torch.inf)  # (q, l, l)
-        messages = self.dropout(messages)
+        messages = self.dropout(normalised(vectors))
         return self._block(messages, messages, biases.unsqueeze(0))
 
-    def newest(self, histories: Histories, messages: Tensor) -> Tensor:
-        """What comes after each history: (m, d) -> (b, d). An empty history gives zeros."""
+    def newest(self, histories: Histories, vectors: Tensor) -> Tensor:
+        """What comes after each history, of items' vectors: (m, d) -> (b, d). An empty history gives zeros."""
         newest = histories.last(self.config.length)
-        lengths = torch.from_numpy(newest.lengths).to(messages.device)
+        lengths = torch.from_numpy(newest.lengths).to(vectors.device)
         length = max(int(newest.lengths.max(initial=1)), 1)
         items = np.zeros((len(newest), length), np.int64)
         items[newest.owners(), newest.ages()] = newest.items
-        known = torch.arange(length, device=messages.device) < lengths.clamp_min(1).unsqueeze(1)  # (b, l)
+        known = torch.arange(length, device=vectors.device) < lengths.clamp_min(1).unsqueeze(1)  # (b, l)
         biases = self.by_age[:, None, :length].masked_fill(~known[:, None, None], -torch.inf)  # (b, q, 1, l)
-        told = messages[torch.from_numpy(items).to(messages.device)]
+        told = normalised(nn.functional.embedding(torch.from_numpy(items).to(vectors.device), vectors))
         return self._block(told[:, :1], told, biases).squeeze(1) * (lengths > 0).unsqueeze(1)
 
     def _block(self, asking: Tensor, told: Tensor, biases: Tensor) -> Tensor:

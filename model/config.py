@@ -69,7 +69,7 @@ class AttentionConfig(Frozen):
         50, description="newest interactions it looks at; 0 leaves it out, as does data without an order"
     )
     heads: Annotated[int, Field(ge=1, le=16)] = Field(2, description="weightings of them, each asked for on its own")
-    hidden: Annotated[int, Field(ge=1, le=8192)] = Field(128, description="width of the layer after them")
+    hidden: Annotated[int, Field(ge=1, le=8192)] = Field(256, description="width of the layer after them")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="dropout of its vectors in training")
 
 
@@ -144,8 +144,3 @@ class ModelConfig(Frozen):
     def vectors(self) -> int:
         """Number h of history vectors: the means and, last, what the attention makes of the newest items."""
         return len(self.history.half_lives) + (self.attention.length > 0)
-
-    @property
-    def kinds(self) -> int:
-        """Number s of messages that each item has: one for the means and, with attention, one for it."""
-        return 1 + (self.attention.length > 0)

@@ -11,8 +11,8 @@ Two designs, `DiffusionConfig.networks`:
     both    as published [1]: one network denoises the ideal item, anchored at the mean of the history's items and
             given the user's vector; one denoises the user's vector given that mean. Both results are mixed in.
 
-Symbols: b users, h history vectors, c condition vectors (h, and with both networks one more), m items, s messages an
-item, d coordinates.
+Symbols: b users, h history vectors, c condition vectors (h, and with both networks one more), m items, d
+coordinates.
 Reference: [1] HDRM, WWW 2025, arXiv 2504.01541
 """
 
@@ -83,10 +83,10 @@ class UserDiffusion(nn.Module):
         return torch.sigmoid(self.gate_logit) if fixed == "learned" else torch.tensor(fixed)
 
     def condition(self, histories: Histories, items: Tensor, messages: Tensor) -> Tensor:
-        """What the model knows of a history: items (m, d), messages (s, m, d) -> (b, c, d)."""
-        vectors = [history_vectors(histories, messages[0], self.config.history)]
+        """What the model knows of a history: items (m, d), their messages (m, d) -> (b, c, d)."""
+        vectors = [history_vectors(histories, messages, self.config.history)]
         if self.attention is not None:
-            vectors.append(self.attention.newest(histories, messages[1]).unsqueeze(1))
+            vectors.append(self.attention.newest(histories, items).unsqueeze(1))
         if self.user is not None:
             newest = histories.last(self.config.history.max_length)
             vectors.append(mean_vectors(newest, items).unsqueeze(1))

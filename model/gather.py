@@ -30,15 +30,15 @@ class ConditionGather:
     Args:
         diffusion: the trained modules, on the CPU. What is learned on later is not noticed.
         items: items' tangent vectors, (m, d) float32.
-        messages: items' messages, (s, m, d) float32.
+        messages: items' messages, (m, d) float32.
     """
 
     def __init__(self, diffusion: UserDiffusion, items: Tensor, messages: Tensor) -> None:
         config, attention = diffusion.config, diffusion.attention
         longest = config.history.max_length
-        self._parts: list[_Part] = [_Means(config.history.half_lives, longest, messages[0])]
+        self._parts: list[_Part] = [_Means(config.history.half_lives, longest, messages)]
         if attention is not None:
-            self._parts.append(_Attended(attention, messages[1]))
+            self._parts.append(_Attended(attention, items))
         if config.diffusion.networks == "both":
             self._parts.append(_Means((UNIFORM,), longest, items))
         self._shape = sum(len(part) for part in self._parts), items.shape[1]
@@ -94,13 +94,13 @@ class _Attended:
 
     Args:
         attention: the block.
-        messages: (m, d) float32.
+        vectors: items' own, (m, d) float32.
     """
 
     @torch.inference_mode()
-    def __init__(self, attention: Attention, messages: Tensor) -> None:
-        self._messages = messages.numpy()
-        scale = messages.shape[1] ** -0.5
+    def __init__(self, attention: Attention, vectors: Tensor) -> None:
+        self._vectors = vectors.numpy()
+        scale = vectors.shape[1] ** -0.5
         question, *layers = (attention.question, attention.answer, attention.first, attention.second, attention.head)
         self._question = _array(question.weight.T * scale), _array(question.bias * scale), _array(attention.by_age)
         self._layers = [_array(part) for layer in layers for part in (layer.weight.T, layer.bias)]
@@ -110,7 +110,7 @@ class _Attended:
 
     def write(self, conditions: Float32, place: int, histories: Histories) -> None:
         kernels.attend(
-            conditions, place, histories.indptr, histories.items, self._messages, *self._question, *self._layers
+            conditions, place, histories.indptr, histories.items, self._vectors, *self._question, *self._layers
         )
 
 

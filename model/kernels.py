@@ -207,7 +207,7 @@ def attend(
     place: int,
     indptr: Int64,
     items: Int32,
-    messages: Float32,
+    vectors: Float32,
     question: Float32,
     question_bias: Float32,
     by_age: Float32,
@@ -226,18 +226,19 @@ def attend(
         conditions: (b, places, d), of which the one at `place` is set.
         place: which.
         indptr, items: rows of items, oldest first; see `model.history.Histories`.
-        messages: (n, d).
-        question: (d, heads * d), question_bias: (heads * d,): scaled as the products with messages are to be.
+        vectors: items' own, (n, d).
+        question: (d, heads * d), question_bias: (heads * d,): scaled as the products with vectors are to be.
         by_age: (heads, longest); as many items count.
         answer: (heads * d, d), answer_bias: (d,).
         first: (d, w), first_bias: (w,), second: (w, d), second_bias: (d,): the hidden layer.
         head: (d, d), head_bias: (d,): the last.
 
     Raises:
-        IndexError: an item that has no message.
+        IndexError: an item that has no vector.
     """
-    (heads, longest), d, w = by_age.shape, messages.shape[1], len(first_bias)
-    turned = np.empty((d, longest), np.float32)  # a row's messages by age, coordinates first
+    (heads, longest), d, w = by_age.shape, vectors.shape[1], len(first_bias)
+    told = np.empty((longest, d), np.float32)  # a row's items by age, at mean 0 and variance 1
+    turned = np.empty((d, longest), np.float32)  # the same, coordinates first
     for start in range(0, len(conditions), TOGETHER):
         rows = min(TOGETHER, len(conditions) - start)
         x, y = np.zeros((rows, d), np.float32), np.empty((rows, d), np.float32)
@@ -247,10 +248,11 @@ def attend(
             stop = indptr[start + row + 1]
             if stop > indptr[start + row]:
                 item = items[stop - 1]
-                if not 0 <= item < len(messages):
-                    raise IndexError("a history has an item that has no message")
-                x[row] = messages[item]
+                if not 0 <= item < len(vectors):
+                    raise IndexError("a history has an item that has no vector")
+                x[row] = vectors[item]
             questions[row] = question_bias
+        _normalise(x)
         _add_product(questions, x, question, 0, heads * d)
         for row in range(rows):
             stop = indptr[start + row + 1]
@@ -259,20 +261,21 @@ def attend(
                 continue
             for age in range(count):
                 item = items[stop - 1 - age]
-                if not 0 <= item < len(messages):
-                    raise IndexError("a history has an item that has no message")
-                message = messages[item]
+                if not 0 <= item < len(vectors):
+                    raise IndexError("a history has an item that has no vector")
+                told[age] = vectors[item]
+            _normalise(told[:count])
+            for age in range(count):
                 for j in range(d):
-                    turned[j, age] = message[j]
+                    turned[j, age] = told[age, j]
             weights = by_age[:, :count].copy()
             _add_product(weights, questions[row].reshape(heads, d), turned, 0, count)
             for q in range(heads):
                 _softmax(weights[q])
                 sums = answers[row, q * d : (q + 1) * d]
                 for age in range(count):
-                    weight, message = weights[q, age], messages[items[stop - 1 - age]]
                     for j in range(d):
-                        sums[j] = sums[j] + weight * message[j]
+                        sums[j] = sums[j] + weights[q, age] * told[age, j]
         for row in range(rows):
             for j in range(d):
                 x[row, j] += answer_bias[j]

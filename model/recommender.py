@@ -27,7 +27,7 @@ class Recommender:
 
     Args:
         diffusion: the user's side, on the CPU. What is learned on later is not noticed.
-        messages: what an item in a history contributes to the condition, (s, m, d) float32.
+        messages: what an item in a history contributes to the condition's means, (m, d) float32.
         index: the items, by their tangent vectors.
         popular: all item indices, most popular first, (m,) int32.
     """

@@ -2,8 +2,9 @@
 
 Every interaction of every history is predicted from those before it, as many contexts as there are interactions: the
 diffusion, which sees one cut of a history in an epoch, would not learn so much of the order.
-Loss: rank the next item before the others (training.losses). The items' vectors and messages start as stage 1 made
-them; that the attention's messages start there saves most of the epochs.
+Loss: rank the next item before the others (training.losses). The items' vectors start as stage 1 made them, which saves
+most of the epochs. What the attention is told of an item is its vector too, normalised: with a table of its own every
+item would be learned twice, each time from half of what is known of it.
 Symbols: m items, d coordinates, b pieces of histories, l the longest of them, n predicted interactions.
 """
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.attention import Attention, normalised
+from model.attention import Attention
 from model.encoder import Encoding
 from model.geometry import cap_radius
 from model.history import Histories
@@ -26,7 +27,6 @@ from training.corpus import Corpus
 from training.evaluate import ScoreRanker, held_out_score
 from training.losses import RankingLoss
 from training.module_stage import ModuleStage
-from training.schedule import share_of_rate
 
 __all__ = ["Attended", "AttentionStage", "Pieces", "batches", "cut"]
 
@@ -38,13 +38,11 @@ class Attended(NamedTuple):
 
     Attributes:
         attention: the block.
-        items: tangent vectors that items are ranked by, (m, d).
-        messages: what the attention is told of an item, (m, d).
+        items: tangent vectors that items are ranked by, (m, d); the attention is told them, normalised.
     """
 
     attention: Attention
     items: Tensor
-    messages: Tensor
 
 
 class AttentionStage(ModuleStage):
@@ -92,9 +90,7 @@ class AttentionStage(ModuleStage):
         losses = []
         with self.training(generator):
             for step, rows in enumerate(steps):
-                share = share_of_rate(number - 1 + step / len(steps), self.epochs)
-                for group in self.optimiser.param_groups:
-                    group["lr"] = self.fit.learning_rate * share
+                self.schedule((self.fit.learning_rate,), number - 1 + step / len(steps), self.epochs)
                 loss = self._loss(pieces, rows, generator)
                 self.optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -111,14 +107,14 @@ class AttentionStage(ModuleStage):
     @torch.no_grad()
     def result(self) -> Attended:
         """What is learned as it is now."""
-        return Attended(self.model.attention, self.model.items.detach(), normalised(self.model.messages))
+        return Attended(self.model.attention, self.model.items.detach())
 
     def _loss(self, pieces: "Pieces", rows: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
         known, following = pieces.known.take(rows), pieces.following.take(rows)
         places = torch.from_numpy(known.owners()), torch.from_numpy(known.positions())
         items = torch.zeros(len(known), int(known.lengths.max()), dtype=torch.int64)
         items[places] = torch.from_numpy(known.items.astype(np.int64))
-        told = normalised(nn.functional.embedding(items.to(self.device), self.model.messages))
+        told = nn.functional.embedding(items.to(self.device), self.model.items)
         where = tuple(place.to(self.device) for place in places)
         users = cap_radius(self.model.attention(told)[where], limit=self.config.encoder.max_radius)  # (n, d)
         n = len(following.items)
@@ -136,7 +132,7 @@ class _Model(nn.Module):
 
     Args:
         config: settings.
-        encoding: where the items' vectors and messages start.
+        encoding: where the items' vectors start.
     """
 
     def __init__(self, config: TrainConfig, encoding: Encoding) -> None:
@@ -146,8 +142,6 @@ class _Model(nn.Module):
         self.attention = Attention(d, config.attention)
         nn.init.orthogonal_(self.attention.head.weight, gain=HEAD_SCALE)
         self.items = nn.Parameter(encoding.items.clone())
-        # of a length that Adam's steps change at a good pace; the length itself does not matter
-        self.messages = nn.Parameter(normalised(encoding.messages) / math.sqrt(d))
 
 
 class _Attending:
@@ -159,7 +153,7 @@ class _Attending:
     @torch.no_grad()
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
         model = self.model
-        users = cap_radius(model.attention.newest(histories, normalised(model.messages)), limit=model.max_radius)
+        users = cap_radius(model.attention.newest(histories, model.items), limit=model.max_radius)
         scores: npt.NDArray[np.float32] = -space(model.geometry).pairwise_square(users, model.items).cpu().numpy()
         return scores
 

@@ -2,8 +2,8 @@
 
 Loss: rank the next items before the others (training.losses, training.sampling), plus the squared error of z_0, of the
 vectors that the stages before made, in standardised units. The items' vectors and their messages start from there and
-are learned on; the attention and its messages stay as they are.
-Symbols: b users of a batch, m items, s messages an item, p targets of the diffusion, d coordinates.
+are learned on; the attention stays as it is.
+Symbols: b users of a batch, m items, p targets of the diffusion, d coordinates.
 """
 
 import math
@@ -25,7 +25,6 @@ from training.evaluate import ScoreRanker, held_out_score
 from training.losses import RankingLoss
 from training.module_stage import ModuleStage
 from training.sampling import Cuts, draw_cuts
-from training.schedule import share_of_rate
 
 __all__ = ["DiffusionStage"]
 
@@ -91,7 +90,7 @@ class DiffusionStage(ModuleStage):
         losses = []
         with self.training(generator):
             for start in range(0, len(users), self.fit.batch_users):
-                self._schedule(number - 1 + start / len(users))
+                self.schedule(self.rates, number - 1 + start / len(users), self.epochs)
                 loss = self._loss(self._cuts(users[start : start + self.fit.batch_users], generator), generator)
                 self.optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -107,8 +106,8 @@ class DiffusionStage(ModuleStage):
         return held_out_score(ranker, self.corpus.histories, self.held_out)
 
     def result(self) -> tuple[UserDiffusion, Tensor, Tensor]:
-        """The diffusion, and the items' vectors (m, d) and messages (s, m, d) as they are now."""
-        return self.model.diffusion, self.model.items.detach(), self.model.kinds().detach()
+        """The diffusion, and the items' vectors (m, d) and messages (m, d) as they are now."""
+        return self.model.diffusion, self.model.items.detach(), self.model.messages.detach()
 
     def _cuts(self, users: npt.NDArray[np.int64], generator: np.random.Generator) -> Cuts:
         return draw_cuts(
@@ -157,11 +156,6 @@ class DiffusionStage(ModuleStage):
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             return process.predict(z_t, anchor, condition, t)
 
-    def _schedule(self, epoch: float) -> None:
-        """Set the step sizes for a moment of the schedule."""
-        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * share_of_rate(epoch, self.epochs)
-
     @torch.no_grad()
     def _clamp(self) -> None:
         """Keep items within the radius that is ranked reliably."""
@@ -184,28 +178,19 @@ class _Model(nn.Module):
         attended: the attention, and where the vectors start; or None.
     """
 
-    told: Tensor
-
     def __init__(self, diffusion: UserDiffusion, encoding: Encoding, attended: Attended | None) -> None:
         super().__init__()
         self.diffusion = diffusion
         self.messages = nn.Parameter(encoding.messages.clone())
         if attended is None or diffusion.attention is None:
             self.items = nn.Parameter(encoding.items.clone())
-            told = encoding.messages.new_zeros(0, *encoding.messages.shape)
         else:
             diffusion.attention.load_state_dict(attended.attention.state_dict())
             self.items = nn.Parameter(attended.items.clone())
-            told = attended.messages.unsqueeze(0)
-        self.register_buffer("told", told)
-
-    def kinds(self) -> Tensor:
-        """The items' messages of all kinds: (s, m, d)."""
-        return torch.cat((self.messages.unsqueeze(0), self.told))
 
     def condition(self, histories: Histories) -> Tensor:
         """(b, c, d)."""
-        return self.diffusion.condition(histories, self.items, self.kinds())
+        return self.diffusion.condition(histories, self.items, self.messages)
 
 
 class _Denoised:

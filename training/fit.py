@@ -30,7 +30,7 @@ class Fit:
     Attributes:
         diffusion: the users' side.
         items: vectors that items are ranked by, (m, d).
-        messages: what they say in a history, (s, m, d).
+        messages: what they say in a history, (m, d).
         encoder: stage 1's encoding, before later stages moved the items.
         items_after: the items' vectors as each stage left them, by name.
         search: the search's states by stage: `best_epoch`, and `best`, the score on what was held out.

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from training.loop import State, plain_tensors
+from training.schedule import share_of_rate
 
 __all__ = ["ModuleStage"]
 
@@ -33,6 +34,11 @@ class ModuleStage:
             torch.manual_seed(int(generator.integers(2**62)))
             yield
         self.model.eval()
+
+    def schedule(self, rates: tuple[float, ...], epoch: float, epochs: int) -> None:
+        """Set the step sizes of the optimiser's groups for a moment, `epoch` from 0 to `epochs`."""
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * share_of_rate(epoch, epochs)
 
     def weights(self) -> State:
         return plain_tensors(self.model.state_dict())

@@ -26,6 +26,8 @@ class EpochStage(ModuleStage, ABC):
         train: histories learned from.
         held_out: the same users' next items, to score by; None does without.
         seed: of all randomness.
+        epochs: passes over the data at most.
+        patience: epochs without a better score before stopping.
     """
 
     def __init__(
@@ -37,14 +39,17 @@ class EpochStage(ModuleStage, ABC):
         train: Histories,
         held_out: Histories | None,
         seed: int,
+        epochs: int,
+        patience: int,
     ) -> None:
         super().__init__(model, optimiser, torch.device("cpu"))
         self.name = name
         self.train, self.held_out, self.seed = train, held_out, seed
+        self.epochs, self.patience = epochs, patience
 
     @abstractmethod
-    def losses(self, generator: np.random.Generator) -> Iterator[Tensor]:
-        """The loss of every batch of an epoch; a step is made after each."""
+    def losses(self, number: int, generator: np.random.Generator) -> Iterator[Tensor]:
+        """The loss of every batch of an epoch, counted from 1; a step is made after each."""
 
     @abstractmethod
     def ranker(self) -> Ranker:
@@ -53,7 +58,7 @@ class EpochStage(ModuleStage, ABC):
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, number])
         with self.training(generator):
-            losses = [self._step(loss) for loss in self.losses(generator)]
+            losses = [self._step(loss) for loss in self.losses(number, generator)]
         loss = float(np.mean(losses)) if losses else 0.0
         if not math.isfinite(loss):
             raise HdrmError(

@@ -42,6 +42,7 @@ SPACE: Space = {
 
 BATCH_PAIRS = 16_384
 LEAST_STEPS = 20  # of an epoch, where the data are fewer
+EPOCHS, PATIENCE = 300, 10
 REDRAWS = 4
 
 
@@ -80,9 +81,18 @@ class LightGcnStage(EpochStage):
         # its own convolution would transpose the graph for every gradient
         model.convs = nn.ModuleList(_SymmetricConvolution(normalize=False) for _ in model.convs)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-        super().__init__("lightgcn", model, optimiser, train=train, held_out=held_out, seed=seed)
+        super().__init__(
+            "lightgcn",
+            model,
+            optimiser,
+            train=train,
+            held_out=held_out,
+            seed=seed,
+            epochs=EPOCHS,
+            patience=PATIENCE,
+        )
 
-    def losses(self, generator: np.random.Generator) -> Iterator[Tensor]:
+    def losses(self, _number: int, generator: np.random.Generator) -> Iterator[Tensor]:
         negatives = draw_negatives(self.train, self.n_items, generator)
         usable = generator.permutation(np.flatnonzero(negatives >= 0))
         users, positives = self.train.owners(), self.train.items

@@ -22,8 +22,8 @@ __all__ = ["BASELINES", "TRAINED"]
 
 # their settings are kept: `hdrm benchmark settings` looks for them
 TRAINED = {
-    "lightgcn": Trained("lightgcn", "LightGCN", False, LIGHTGCN_SPACE, make_lightgcn, epochs=300, patience=10),
-    "sasrec": Trained("sasrec", "SASRec", True, SASREC_SPACE, make_sasrec, epochs=200, patience=8),
+    "lightgcn": Trained("lightgcn", "LightGCN", False, LIGHTGCN_SPACE, make_lightgcn),
+    "sasrec": Trained("sasrec", "SASRec", True, SASREC_SPACE, make_sasrec),
 }
 
 _ALL: tuple[Baseline, ...] = (

@@ -36,8 +36,6 @@ class Trained:
         needs_order: whether it makes no sense without an order.
         space: the settings' ranges.
         make: begins a training.
-        epochs: passes over the data at most.
-        patience: epochs without a better score before stopping.
         random: whether a fit depends on the seed, as every training from random weights does.
         max_items: the largest catalogue it is for, None for any.
     """
@@ -47,13 +45,18 @@ class Trained:
     needs_order: bool
     space: Space
     make: MakeStage
-    epochs: int
-    patience: int
     random: bool = True
     max_items: int | None = None
 
     def objective(
-        self, settings: Settings, search: Histories, stop: Histories, n_items: int, seed: int, report: Report
+        self,
+        settings: Settings,
+        search: Histories,
+        stop: Histories,
+        n_items: int,
+        *,
+        seed: int,
+        told: Callable[[Epoch], None],
     ) -> float:
         """The best score on `stop` of a training on `search` that is stopped early.
 
@@ -63,11 +66,10 @@ class Trained:
             stop: the newer part, rows as in `search`.
             n_items: catalogue size m.
             seed: of all randomness.
-            report: told every epoch's number and score; what it raises ends the training.
+            told: of every epoch; what it raises ends the training.
         """
         stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
-        state = self._run(stage, self.epochs, self.patience, lambda epoch: report(epoch.number, epoch.score))
-        best: float = state["best"]
+        best: float = self._run(stage, stage.epochs, stage.patience, told)["best"]
         return best
 
     def choose(
@@ -88,11 +90,11 @@ class Trained:
         done = 0
 
         def objective(settings: Settings, report: Report) -> float:
-            def told(epoch: int, score: float) -> None:
-                progress(f"{self.name}: settings {done + 1} of {trials}", epoch, self.epochs)
-                report(epoch, score)
+            def told(epoch: Epoch) -> None:
+                progress(f"{self.name}: settings {done + 1} of {trials}", epoch.number, epoch.total)
+                report(epoch.number, epoch.score)
 
-            return self.objective(settings, search, stop, n_items, seed, told)
+            return self.objective(settings, search, stop, n_items, seed=seed, told=told)
 
         def over(number: int, _total: int) -> None:
             nonlocal done
@@ -120,7 +122,7 @@ class Trained:
 
         settings = load_settings(self.name)
         stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
-        found = self._run(stage, self.epochs, self.patience, told(f"{self.name}: search"))
+        found = self._run(stage, stage.epochs, stage.patience, told(f"{self.name}: search"))
         epochs: int = found["best_epoch"]
         stage = self.make(search.append(stop), n_items, settings, held_out=None, seed=seed)
         self._run(stage, epochs, None, told(self.name))

@@ -36,7 +36,7 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
         torch.manual_seed(seed)
         diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM))
         torch.nn.init.normal_(diffusion.item.denoiser.head.weight)
-    vectors, messages = (torch.randn(*size, DIM, generator=generator) for size in ((ITEMS,), (2, ITEMS)))
+    vectors, messages = (torch.randn(ITEMS, DIM, generator=generator) for _ in range(2))
     model = TrainedModel(diffusion, vectors, messages)
     histories = Histories.of([np.arange(u, u + 3, dtype=np.int32) for u in range(USERS)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)

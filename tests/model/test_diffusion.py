@@ -24,7 +24,7 @@ def vectors(seed: int) -> torch.Tensor:
     return torch.randn(N_ITEMS, DIM, generator=torch.Generator().manual_seed(seed))
 
 
-ITEMS, MESSAGES = vectors(1), torch.stack((vectors(2), vectors(3)))
+ITEMS, MESSAGES = vectors(1), vectors(2)
 
 
 def diffusion(attention: int = 0, **settings: object) -> UserDiffusion:
@@ -46,7 +46,7 @@ def diffusion(attention: int = 0, **settings: object) -> UserDiffusion:
 
 
 def condition_of(model: UserDiffusion, histories: Histories = HISTORIES) -> torch.Tensor:
-    return model.condition(histories, ITEMS, MESSAGES[: model.config.kinds])
+    return model.condition(histories, ITEMS, MESSAGES)
 
 
 def test_zero_steps_leave_the_diffusion_out_and_steps_change_the_user() -> None:
@@ -60,7 +60,7 @@ def test_zero_steps_leave_the_diffusion_out_and_steps_change_the_user() -> None:
 def test_one_network_denoises_from_the_base_estimate_given_all_history_vectors() -> None:
     model = diffusion(networks="item")
     condition = condition_of(model)
-    torch.testing.assert_close(condition, history_vectors(HISTORIES, MESSAGES[0], model.config.history))
+    torch.testing.assert_close(condition, history_vectors(HISTORIES, MESSAGES, model.config.history))
     (target,) = model.targets(condition)
     torch.testing.assert_close(target.anchor, condition.mean(1))  # the weights start equal
     assert target.condition is condition
@@ -71,8 +71,8 @@ def test_what_the_attention_says_is_the_first_base_estimate() -> None:
     assert model.attention is not None
     condition = condition_of(model)
     means, attended = condition[:, :2], condition[:, 2:]
-    torch.testing.assert_close(means, history_vectors(HISTORIES, MESSAGES[0], model.config.history))
-    torch.testing.assert_close(attended.squeeze(1), model.attention.newest(HISTORIES, MESSAGES[1]))
+    torch.testing.assert_close(means, history_vectors(HISTORIES, MESSAGES, model.config.history))
+    torch.testing.assert_close(attended.squeeze(1), model.attention.newest(HISTORIES, ITEMS))
     (target,) = model.targets(condition)
     torch.testing.assert_close(target.anchor, attended.squeeze(1))
     assert model.base_weights.requires_grad
@@ -88,7 +88,7 @@ def test_the_attention_neither_learns_nor_drops_anything() -> None:
 def test_both_networks_denoise_item_and_user_each_given_the_other() -> None:
     model = diffusion(networks="both")
     condition = condition_of(model)
-    user, item = mean_vectors(HISTORIES, MESSAGES[0]), mean_vectors(HISTORIES, ITEMS)
+    user, item = mean_vectors(HISTORIES, MESSAGES), mean_vectors(HISTORIES, ITEMS)
     ideal, refined = model.targets(condition)
     torch.testing.assert_close(ideal.anchor, item)
     torch.testing.assert_close(ideal.condition.squeeze(1), user)

@@ -27,7 +27,7 @@ def recommender(networks: str) -> Recommender:
         for process in (diffusion.item, diffusion.user):
             if process is not None:
                 torch.nn.init.normal_(process.denoiser.head.weight, std=0.1)
-    vectors, messages = (torch.randn(*size, DIM, generator=generator) * 0.5 for size in ((N_ITEMS,), (2, N_ITEMS)))
+    vectors, messages = (torch.randn(N_ITEMS, DIM, generator=generator) * 0.5 for _ in range(2))
     vectors[N_ITEMS // 2 :] = vectors[: N_ITEMS // 2]  # every item has a twin: ties
     return Recommender(diffusion, messages, LorentzScan(vectors.numpy()), np.arange(N_ITEMS, dtype=np.int32))
 

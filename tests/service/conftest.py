@@ -54,7 +54,7 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
         for parameter in diffusion.item.denoiser.parameters():  # a fresh one corrects nothing
             torch.nn.init.normal_(parameter, std=0.3)
     vectors = torch.randn(ITEMS, DIM, generator=generator)
-    messages = torch.randn(2, ITEMS, DIM, generator=generator)
+    messages = torch.randn(ITEMS, DIM, generator=generator)
     model = TrainedModel(diffusion, vectors, messages)
     rows = [numbers.permutation(ITEMS)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(USERS)]
     histories = Histories.of([*rows, np.zeros(0, np.int32)])

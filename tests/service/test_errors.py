@@ -153,7 +153,7 @@ def test_an_unexpected_error_is_a_500_without_internals_and_the_worker_lives_on(
     async def exchange(client: httpx.AsyncClient) -> None:
         recommender = app.framework.state.answers.engine._recommender
         gather = recommender.gather
-        without = recommender.messages[:, :0]
+        without = recommender.messages[:0]
         recommender.gather = ConditionGather(recommender.diffusion, recommender.items, without)
         try:
             response = await client.post("/recommend", json={"user_id": "100"}, headers={"X-Request-ID": "r-1"})

@@ -13,6 +13,7 @@ from model.errors import DataError
 from model.history import Histories
 from tests.benchmarks.baselines.planted import communities, histories, nothing
 from training.evaluate import evaluate
+from training.loop import Epoch
 
 ORDERED = ("item-knn-recency", "ease-recency", "sasrec")
 CHOOSING = [name for name in BASELINES if name != "popularity"]
@@ -124,20 +125,23 @@ def test_the_objective_is_the_best_score_reported(name: str) -> None:
     search, stop = communities()
     told: list[tuple[int, float]] = []
     settings = load_settings(name)
-    best = TRAINED[name].objective(settings, search, stop, 20, 0, lambda *epoch: told.append(epoch))
+    best = TRAINED[name].objective(
+        settings, search, stop, 20, seed=0, told=lambda epoch: told.append((epoch.number, epoch.score))
+    )
     assert [number for number, _ in told] == list(range(len(told)))
     assert best == max(score for _, score in told)
-    assert len(told) - 1 - max(range(len(told)), key=lambda number: told[number][1]) <= TRAINED[name].patience
+    patience = TRAINED[name].make(search, 20, settings, held_out=stop, seed=0).patience
+    assert len(told) - 1 - max(range(len(told)), key=lambda number: told[number][1]) <= patience
 
 
 def test_an_objective_ends_when_the_report_raises() -> None:
-    def report(number: int, score: float) -> None:
-        if number == 2:
+    def report(epoch: Epoch) -> None:
+        if epoch.number == 2:
             raise KeyboardInterrupt
 
     search, stop = communities()
     with pytest.raises(KeyboardInterrupt):
-        TRAINED["lightgcn"].objective(load_settings("lightgcn"), search, stop, 20, 0, report)
+        TRAINED["lightgcn"].objective(load_settings("lightgcn"), search, stop, 20, seed=0, told=report)
 
 
 @pytest.mark.parametrize("name", TRAINED)
