@@ -124,7 +124,7 @@ class AttentionFitConfig(RankingConfig):
         2000, description="steps per epoch at most: each changes all items, so more interactions take larger steps"
     )
     learning_rate: Rate = Field(
-        1e-2, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
+        1.5e-2, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
     )
 
     def step_interactions(self, interactions: int) -> int:
