@@ -58,6 +58,12 @@ ABLATIONS = (
     Ablation("whole histories in the graph", ("encoder_fit.piece_length='whole'",), needs_order=True),
     Ablation("no attention", ("attention.length=0",), shared=ENCODER, needs_order=True, every_seed=True),
     Ablation(
+        "attention trained twice as long",
+        ("attention_fit.budget.least_epochs=24",),
+        shared=ENCODER,
+        needs_order=True,
+    ),
+    Ablation(
         "no means of the history but the plain one",
         ("history.half_lives=['uniform']",),
         shared=ATTENTION,

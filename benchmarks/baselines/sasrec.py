@@ -7,7 +7,6 @@ Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, RecSys 202
 The step size falls along a cosine, as HDRM's does: a constant one takes twice the epochs.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Self
 
@@ -38,8 +37,8 @@ SPACE: Space = {
 
 BATCH_TOKENS = 2500
 LEAST_STEPS = 10  # of an epoch, where the data are fewer
-BUDGET = Budget(updates=4000, least_epochs=24)
-PATIENCE = 0.3  # of the budget's epochs
+BUDGET = Budget(updates=3000, least_epochs=24)
+PATIENCE = 8  # epochs
 
 
 class SasrecConfig(Frozen):
@@ -135,7 +134,7 @@ class SasrecStage(EpochStage):
             held_out=held_out,
             seed=seed,
             epochs=epochs,
-            patience=math.ceil(PATIENCE * epochs),
+            patience=PATIENCE,
         )
         self.learning_rate = config.learning_rate
 
