@@ -67,7 +67,11 @@ def accuracy(
         bool, typer.Option("--resume", help="Go on with an interrupted benchmark of the same data.")
     ] = False,
     ablations: Annotated[
-        bool, typer.Option("--ablations", help="Change one thing at a time in the default preset, first seed only.")
+        bool,
+        typer.Option(
+            "--ablations",
+            help="Change one thing at a time in the default preset; most with the first seed only.",
+        ),
     ] = False,
 ) -> None:
     """Accuracy of presets and baselines on one split, under one evaluation.
@@ -98,8 +102,10 @@ def accuracy(
     runs = plan(chosen, numbers, ablations=ablations, ordered=problem.ordered)
     finished = Finished(json_out.with_name(f"{json_out.name}.runs"), problem)
     if finished.count() and not resume:
-        err.print(f"{finished.count()} finished runs of an interrupted benchmark are left out (--resume takes them)")
-        finished.clear()
+        raise ConfigError(
+            f"{finished.folder} keeps {finished.count()} finished runs of an interrupted benchmark",
+            hint="--resume takes those of the same data and code; remove the folder to begin again",
+        )
     if problem.dropped is not None:
         err.print(f"dropped: {problem.dropped}", markup=False, highlight=False, soft_wrap=True)
     for name, reason in left_out.items():

@@ -1,5 +1,6 @@
 """What the commands of `hdrm benchmark` have in common: a line of progress for each phase, a file for the result."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,15 @@ def writable(path: Path | None) -> None:
     """Notice before anything is measured that the result cannot be written.
 
     Raises:
-        ConfigError: the folder that a file is to be written to is not there, or the file is a folder.
+        ConfigError: the folder that a file is to be written to is not there, the file is a folder, or may not be
+            written.
     """
     if path is not None and not path.resolve().parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.resolve().parent} is not there", hint="make it first")
     if path is not None and path.is_dir():
         raise ConfigError(f"{path} is a folder", hint="name a file in it")
+    if path is not None and not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written to", hint="name a file in a folder of yours")
 
 
 def show(parts: "Iterable[Part]") -> None:

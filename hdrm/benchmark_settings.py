@@ -1,5 +1,6 @@
 """`hdrm benchmark settings`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from hdrm.data import RowOrder
 from model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from optuna.storages import JournalStorage
+
     from benchmarks.baselines.space import Best
     from benchmarks.baselines.trained import Trained
 
@@ -43,9 +46,6 @@ def search_settings(
         hdrm benchmark settings --split pairs.npz --order chronological --model sasrec --study sasrec.study
     """
     writable(study)
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
-
     from benchmarks.accuracy.finished import digest_of
     from benchmarks.accuracy.problem import read_problem
     from benchmarks.baselines.registry import TRAINED
@@ -68,11 +68,24 @@ def search_settings(
             seed=seed,
             progress=phase,
             trials=trials or TRIALS,
-            storage=None if study is None else optuna.storages.JournalStorage(JournalFileBackend(str(study))),
+            storage=None if study is None else _journal(study),
             name=None if study is None else f"{model} {seed} {digest_of(problem)}",
         )
     out.print(section_of(TRAINED[model], best, command_line()), markup=False, highlight=False, soft_wrap=True)
     err.print("next: put this into benchmarks/baselines/settings.toml")
+
+
+def _journal(path: Path) -> "JournalStorage":
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        if path.exists():  # Optuna would write behind whatever stands there
+            for line in path.read_text("utf-8").splitlines()[:1]:
+                json.loads(line)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--study {path}: not a file of trials ({error})", hint="name a file of its own") from error
 
 
 def section_of(baseline: "Trained", best: "Best", command: str) -> str:

@@ -42,10 +42,10 @@ def train(
 ) -> None:
     """Train a model and publish it.
 
-    Splits the data by time; searches for how long to train the hyperbolic encoder and then the diffusion (each until
-    recall@20 and NDCG@20 on the newest part of the histories no longer rise); trains both on everything but the test
-    part; prints recall and NDCG beside popularity and EASE on that part, and publishes the artifact. Uses CUDA where
-    there is one.
+    Splits the data by time; searches for how long to train the hyperbolic encoder, attention over the newest items, and
+    the diffusion (each until recall@20 and NDCG@20 on the newest part of the histories no longer rise); trains them on
+    everything but the test part; prints recall and NDCG beside popularity and EASE on that part, and publishes the
+    artifact. Uses CUDA where there is one.
 
     Examples:
 

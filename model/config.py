@@ -116,8 +116,11 @@ class DiffusionConfig(Frozen):
     )
     gate: Annotated[float, Field(ge=0, le=1)] | Literal["learned"] = Field(
         "learned",
-        description="share of the denoised vector in the user's; a number leaves the rest, the base estimate, as the "
-        "encoder has it (0.05 is the published one)",
+        description="share of the denoised vector in the user's, the rest is the base estimate's (0.05 is published)",
+    )
+    base: Literal["learned", "fixed"] = Field(
+        "learned",
+        description="whether stage 3 learns how the base estimate is made of the history's vectors, and its length",
     )
 
 

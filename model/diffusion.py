@@ -1,4 +1,4 @@
-"""Stage 2: a user's vector by directional, geometrically restricted diffusion, conditioned on their history.
+"""Stage 3: a user's vector by directional, geometrically restricted diffusion, conditioned on their history.
 
 A user is a function of their history alone, so people never seen in training, and events a second old, are
 served by the same function as everyone else. The condition holds the recency-weighted means of the history's item
@@ -57,15 +57,15 @@ class UserDiffusion(nn.Module):
     def __init__(self, config: ModelConfig, *, mu: Tensor, sigma: Tensor) -> None:
         super().__init__()
         self.config = config
-        attends, learned = config.attention.length > 0, config.diffusion.gate == "learned"
+        attends, base_learned = config.attention.length > 0, config.diffusion.base == "learned"
         self.attention = Attention(config.encoder.dim, config.attention) if attends else None
         if self.attention is not None:  # it was learned before
             self.attention.requires_grad_(False).eval()
         equal = torch.full((config.vectors,), 1.0 / config.vectors)
         attended = torch.eye(config.vectors)[-1]
-        self.base_weights = nn.Parameter(attended if attends else equal, requires_grad=learned)
-        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=learned)
-        self.gate_logit = nn.Parameter(torch.zeros(()), requires_grad=learned)
+        self.base_weights = nn.Parameter(attended if attends else equal, requires_grad=base_learned)
+        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=base_learned)
+        self.gate_logit = nn.Parameter(torch.zeros(()), requires_grad=config.diffusion.gate == "learned")
         self.item = Process(config, config.vectors, mu=mu[0], sigma=sigma[0])
         self.user = Process(config, 1, mu=mu[1], sigma=sigma[1]) if config.diffusion.networks == "both" else None
 

@@ -136,10 +136,11 @@ class DiffusionStage(ModuleStage):
     def _clean(self, cuts: Cuts) -> list[Tensor]:
         """z_0 of each target of the diffusion: of the next items; with both networks, of the whole history too."""
         messages = self.encoding.messages
+        items = self.encoding.items if self.attended is None else self.attended.items
         if self.config.diffusion.networks == "both":
             whole = cuts.past.append(cuts.future)
-            return [mean_vectors(cuts.future, self.encoding.items), mean_vectors(whole, messages)]
-        return [mean_vectors(cuts.future, messages if self.attended is None else self.attended.items)]
+            return [mean_vectors(cuts.future, items), mean_vectors(whole, messages)]
+        return [mean_vectors(cuts.future, messages if self.attended is None else items)]
 
     def _denoise(self, target: Target, z_0: Tensor) -> Tensor:
         """The prediction from a noised vector at a random time."""

@@ -70,6 +70,5 @@ def fit(
 
     part = Corpus(older, corpus.n_items, corpus.ordered)
     found = search(part, stop, config, seed=seed, device=device, run=searching)
-    epochs = {name: state["best_epoch"] for name, state in found.states.items()}
-    made = train_stages(corpus, found.config, held_out=None, epochs=epochs, seed=seed, device=device, run=run)
+    made = train_stages(corpus, found.config, held_out=None, lengths=found.lengths, seed=seed, device=device, run=run)
     return Fit(*made.diffusion.result(), made.encoding, made.items, found.states)

@@ -120,14 +120,25 @@ def run_stage(
 
 
 def save_checkpoint(path: Path, state: State) -> None:
-    """Write atomically: a reader finds the old checkpoint or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(name, path)
+    """Write atomically: a reader finds the old checkpoint or the new one.
+
+    Raises:
+        HdrmError: it cannot be written; the old one is as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter
+        raise HdrmError(f"{path}: the checkpoint cannot be written ({error})", hint="make room there") from error
 
 
 def load_checkpoint(path: Path) -> State | None:

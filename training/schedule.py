@@ -9,7 +9,7 @@ LEAST = 0.02  # of the step size, at the end
 
 
 def share_of_rate(epoch: float, epochs: int) -> float:
-    """What part of the step size is taken at a moment, `epoch` from 0 to `epochs`."""
+    """What part of the step size is taken at a moment, `epoch` from 0; the least from `epochs` on."""
     up = (epoch + 1) / WARM_UP_EPOCHS
-    down = 0.5 + 0.5 * math.cos(math.pi * epoch / epochs)
+    down = 0.5 + 0.5 * math.cos(math.pi * min(epoch / epochs, 1.0))
     return max(min(up, down), LEAST)

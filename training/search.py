@@ -26,4 +26,4 @@ def search(
         run: see `training.stages.train_stages`.
     """
     scored = sample(stop, SCORED_USERS, seed)
-    return train_stages(part, config, held_out=scored, epochs={}, seed=seed, device=device, run=run)
+    return train_stages(part, config, held_out=scored, lengths=None, seed=seed, device=device, run=run)

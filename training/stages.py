@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +17,21 @@ from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage, graph_of
 from training.loop import Stage, State
 
-__all__ = ["RunStage", "Stages", "most_epochs", "train_stages"]
+__all__ = ["Length", "RunStage", "Stages", "most_epochs", "train_stages"]
 
 RunStage = Callable[[Stage, str, int, int | None], State]
+
+
+class Length(NamedTuple):
+    """How long a stage is trained.
+
+    Attributes:
+        epochs: passes over the data.
+        schedule: passes that its step sizes fall over.
+    """
+
+    epochs: int
+    schedule: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Stages:
         items: tangent vectors that items are ranked by, (m, d), as each stage left them, by name.
         diffusion: the last stage, with its best weights.
         states: the stages' final states by name: `best_epoch`, `best`, the score on what was held out, and others.
+        schedules: epochs that the stages' step sizes were to fall over, by name.
     """
 
     config: TrainConfig
@@ -38,6 +52,12 @@ class Stages:
     items: dict[str, Tensor]
     diffusion: DiffusionStage
     states: dict[str, State]
+    schedules: dict[str, int]
+
+    @property
+    def lengths(self) -> dict[str, Length]:
+        """How long each stage was trained, up to its best epoch, by name."""
+        return {name: Length(state["best_epoch"], self.schedules[name]) for name, state in self.states.items()}
 
     @property
     def score(self) -> float:
@@ -50,7 +70,7 @@ def train_stages(
     config: TrainConfig,
     *,
     held_out: Histories | None,
-    epochs: Mapping[str, int],
+    lengths: Mapping[str, Length] | None,
     seed: int,
     device: torch.device,
     run: RunStage,
@@ -64,19 +84,21 @@ def train_stages(
         corpus: what to learn from.
         config: settings, resolved for this corpus.
         held_out: its users' next items; a stage stops when they are no longer predicted better. None does without.
-        epochs: how long to train the stages where nothing is held out, by name.
+        lengths: how long to train the stages, by name, where nothing is held out: that of a search, whose step sizes
+            are then those that were found good. None for as long as is good.
         seed: of all randomness.
         device: where to compute.
         run: runs a stage under a name, for at most so many epochs and with so much patience (None: all epochs), and
             returns its state.
     """
     states: dict[str, State] = {}
-    most = most_epochs(corpus, config)
+    most = {name: Length(epochs, epochs) for name, epochs in most_epochs(corpus, config).items()}
+    if lengths is not None:
+        most = {name: lengths[name] for name in most}
 
     def trained(stage: Stage, share: float) -> None:
-        longest = most[stage.name]
-        length = (epochs[stage.name], None) if held_out is None else (longest, math.ceil(share * longest))
-        states[stage.name] = run(stage, stage.name, *length)
+        epochs = most[stage.name].epochs
+        states[stage.name] = run(stage, stage.name, epochs, None if held_out is None else math.ceil(share * epochs))
 
     encoder = EncoderStage(corpus, config, seed=seed, device=device, held_out=held_out)
     trained(encoder, config.encoder_fit.patience)
@@ -84,7 +106,7 @@ def train_stages(
     items = {encoder.name: encoding.items}
 
     def diffusion(config: TrainConfig, attended: Attended | None) -> DiffusionStage:
-        length = most[DiffusionStage.name]
+        length = most[DiffusionStage.name].schedule
         return DiffusionStage(
             corpus, config, encoding, attended, epochs=length, seed=seed, device=device, held_out=held_out
         )
@@ -92,7 +114,7 @@ def train_stages(
     if AttentionStage.name not in most:
         last = diffusion(config, None)
     else:
-        length = most[AttentionStage.name]
+        length = most[AttentionStage.name].schedule
         attention = AttentionStage(corpus, config, encoding, epochs=length, seed=seed, device=device, held_out=held_out)
         trained(attention, config.attention_fit.patience)
         attended, without = attention.result(), config.without_attention()
@@ -104,7 +126,8 @@ def train_stages(
             items[attention.name] = attended.items
     trained(last, config.diffusion_fit.patience)
     items[last.name] = last.result()[1]
-    return Stages(config, encoding, items, last, states)
+    schedules = {name: length.schedule for name, length in most.items()}
+    return Stages(config, encoding, items, last, states, schedules)
 
 
 def most_epochs(corpus: Corpus, config: TrainConfig) -> dict[str, int]:

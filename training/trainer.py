@@ -1,4 +1,4 @@
-"""One training run: split, encoder, diffusion, comparison with baselines, published artifact."""
+"""One training run: split, encoder, attention, diffusion, comparison with baselines, published artifact."""
 
 import hashlib
 import json
@@ -21,6 +21,7 @@ from model.manifest import DataInfo, Manifest, MetricsRow, RunInfo
 from model.store import ModelStore
 from training.analysis import analyse
 from training.baselines import EASE_MAX_ITEMS, HALF_LIVES, Popularity, tuned_ease
+from training.code import digest_of_code
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.data.datasets import Dataset
@@ -63,7 +64,7 @@ class Result:
 
 
 class TrainingRun:
-    """A run with given data, settings and seed; its checkpoint is found again by the same three.
+    """A run with given data, settings and seed; its checkpoint is found again by the same three and the same code.
 
     Args:
         dataset: the data.
@@ -81,7 +82,8 @@ class TrainingRun:
         self.store = ModelStore(models)
         # the fingerprint is that of the tables alone; what their order means makes a difference too
         data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]
-        identity = json.dumps([data, config.model_dump(mode="json"), preset, seed])
+        code = digest_of_code()
+        identity = json.dumps([data, config.model_dump(mode="json"), preset, seed, code])
         name = hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.checkpoint = models / ".checkpoints" / f"{name}.pt"
 
@@ -194,7 +196,7 @@ class TrainingRun:
             "metrics": metrics,
             "diagnostics": {
                 "gate": model.diffusion.gate.item(),
-                **{f"{name}_epochs": float(state["best_epoch"]) for name, state in fitted.search.items()},
+                **{f"{name}_epochs": float(fitted.search[name]["best_epoch"]) for name in fitted.items_after},
                 **{f"{name}_search_score": float(state["best"]) for name, state in fitted.search.items()},
                 "max_radius": float(torch.linalg.vector_norm(model.vectors, dim=-1).max()),
             },

@@ -43,7 +43,7 @@ def _noise(name: str, *changes: str, every_seed: bool = False) -> Ablation:
 
 
 ABLATIONS = (
-    Ablation("no denoiser (0 steps)", steps=0),
+    Ablation("the same model asked without its denoiser (0 steps)", steps=0),
     Ablation("one step", steps=1),
     Ablation("denoised vectors shuffled across users", shuffled=True),
     _noise("no noise in training", "noise.kind=none", every_seed=True),
@@ -51,6 +51,7 @@ ABLATIONS = (
     _noise("no radial restriction", "noise.radial=false"),
     # directional noise is on the anchor's side by its signs, with the restriction or without
     _noise("isotropic noise without angular restriction", "noise.kind=isotropic", "noise.angular=false"),
+    Ablation("trained without a denoiser", ("diffusion.gate=0.0", "steps=0"), shared=ATTENTION, every_seed=True),
     Ablation("noised truth instead of estimate", ("diffusion_fit.noised=truth",), shared=ATTENTION),
     Ablation("gate fixed at 0.05", ("diffusion.gate=0.05",), shared=ATTENTION),
     Ablation("items not learned on in stage 3", ("diffusion_fit.items_learning_rate=0.0",), shared=ATTENTION),
@@ -59,7 +60,7 @@ ABLATIONS = (
     Ablation("no attention", ("attention.length=0",), shared=ENCODER, needs_order=True, every_seed=True),
     Ablation(
         "attention trained twice as long",
-        ("attention_fit.budget.least_epochs=24",),
+        ("attention_fit.budget.least_epochs=24", "attention_fit.budget.updates=600"),
         shared=ENCODER,
         needs_order=True,
     ),
@@ -72,5 +73,5 @@ ABLATIONS = (
     Ablation("network of two layers of 1,024", ("denoiser.hidden=1024", "denoiser.depth=2"), shared=ATTENTION),
     Ablation("twice as many half-lives", (MORE_HALF_LIVES,), shared=ATTENTION, needs_order=True),
     Ablation("Euclidean space", ("encoder.space=euclidean",)),
-    Ablation("order ignored", ("order=ignored",), needs_order=True),
+    Ablation("order ignored, with the settings for that", ("order=ignored",), needs_order=True),
 )

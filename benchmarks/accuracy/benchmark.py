@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.accuracy.ablations import ABLATIONS
+from benchmarks.accuracy.ablations import ABLATIONS, Ablation
 from benchmarks.accuracy.bootstrap import paired_bootstrap
 from benchmarks.accuracy.document import Comparison, Data, Document, Result, Topology
 from benchmarks.accuracy.finished import Finished
@@ -19,7 +19,7 @@ from benchmarks.baselines.baseline import unsuited
 from benchmarks.baselines.registry import BASELINES
 from benchmarks.environment import environment
 from model.errors import ConfigError
-from training.config import preset_names
+from training.config import load_config, preset_names
 
 __all__ = ["Observer", "choose", "measure_all", "plan"]
 
@@ -52,6 +52,8 @@ def choose(models: Sequence[str] | None, *, ordered: bool, n_items: int) -> tupl
     known = [*preset_names(), *BASELINES]
     reasons = {name: unsuited(each, ordered=ordered, n_items=n_items) for name, each in BASELINES.items()}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    if models is not None and len(set(models)) < len(models):
+        raise ConfigError(f"--models {','.join(models)}: name each one once")
     for name in models or ():
         if name not in known:
             raise ConfigError(f"--models: no {name!r}; there are: {', '.join(known)}")
@@ -73,20 +75,33 @@ def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool, ordere
     """
     if ablations and ABLATED not in models:
         raise ConfigError(f"--ablations: they are of {ABLATED}, which --models leaves out")
-    runs = []
+    runs: list[Run] = []
+    different = _different(ordered=ordered) if ablations else ()
     for name in models:
-        asked = tuple(a for a in ABLATIONS if not a.trained) if ablations and name == ABLATED else ()
+        asked = tuple(a for a in different if not a.trained and name == ABLATED)
         # a closed form has no luck to average over
         used = seeds if name not in BASELINES or BASELINES[name].random else seeds[:1]
         runs += [Run(name, seed, asked=asked) for seed in used]
     if ablations:
         runs += [
             Run(ABLATED, seed, changes=a.changes, shared=a.shared, ablation=a.name)
-            for a in ABLATIONS
-            if a.trained and (ordered or not a.needs_order)
+            for a in different
+            if a.trained
             for seed in (seeds if a.every_seed else seeds[:1])
         ]
     return runs
+
+
+def _different(*, ordered: bool) -> tuple[Ablation, ...]:
+    """The ablations that make a difference to the model for such data."""
+    default = load_config(ABLATED).resolved(ordered=ordered)
+
+    def changes(ablation: Ablation) -> bool:
+        if ablation.trained:
+            return load_config(ABLATED, ablation.changes).resolved(ordered=ordered) != default
+        return ablation.steps != default.steps
+
+    return tuple(a for a in ABLATIONS if (ordered or not a.needs_order) and changes(a))
 
 
 def measure_all(

@@ -2,25 +2,26 @@
 
 import hashlib
 import json
-import shutil
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 import benchmarks
-import model
-import training
 from benchmarks.accuracy.problem import Problem
 from benchmarks.accuracy.runs import Outcome, Run
 from benchmarks.baselines.registry import BASELINES, TRAINED
 from benchmarks.baselines.settings import load_settings
+from model.errors import HdrmError
+from training.code import digest_of_code
 from training.config import load_config
 
 __all__ = ["Finished", "digest_of"]
 
 STATE = "state: "
+UNFINISHED = ".unfinished"
 SCALARS = ("described", "fit_seconds", "evaluation_seconds", "peak_rss_bytes", "figures")
 
 
@@ -34,7 +35,7 @@ class Finished:
 
     def __init__(self, folder: Path, problem: Problem) -> None:
         self.folder = folder
-        self.about = [digest_of(problem), _digest_of_code()]
+        self.about = [digest_of(problem), digest_of_code(benchmarks)]
         self.ordered = problem.ordered
 
     def load(self, run: Run) -> Outcome | None:
@@ -49,25 +50,38 @@ class Finished:
         return Outcome(ranked=ranked, states=states, **{name: known[name] for name in SCALARS})
 
     def keep(self, run: Run, outcome: Outcome) -> None:
-        """Keep what came of the run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Keep what came of the run.
+
+        Raises:
+            HdrmError: it cannot be written.
+        """
         arrays = {f"{name}:{mode}": lists for (name, mode), lists in outcome.ranked.items()}
         arrays |= {STATE + name: np.frombuffer(state, np.uint8) for name, state in outcome.states.items()}
         known = {"lists": list(outcome.ranked), "states": list(outcome.states)}
         known |= {name: getattr(outcome, name) for name in SCALARS}
         about = np.array(json.dumps(known))
-        unfinished = self._path(run).with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, about=about, **arrays)
-        unfinished.replace(self._path(run))
+        unfinished = self._path(run).with_suffix(UNFINISHED)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                np.savez(file, allow_pickle=False, about=about, **arrays)
+            unfinished.replace(self._path(run))
+        except OSError as error:
+            raise HdrmError(
+                f"{self.folder}: a finished run cannot be kept there ({error.strerror or error})",
+                hint="mend that; the same command with --resume goes on from the runs before",
+            ) from error
 
     def count(self) -> int:
         """Outcomes that are kept, of whatever data."""
         return len(list(self.folder.glob("*.npz")))
 
     def clear(self) -> None:
-        """Forget everything, when it is in the document or not wanted."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget all outcomes, when they are in the document."""
+        for path in (*self.folder.glob("*.npz"), *self.folder.glob(f"*{UNFINISHED}")):
+            path.unlink()
+        with suppress(OSError):  # not there, or others keep something in it
+            self.folder.rmdir()
 
     def _path(self, run: Run) -> Path:
         identity = json.dumps([self.about, asdict(run), self._settings(run)], sort_keys=True)
@@ -92,15 +106,4 @@ def digest_of(problem: Problem) -> str:
     for part in parts:
         digest.update(part.indptr.tobytes())
         digest.update(np.ascontiguousarray(part.items).tobytes())
-    return digest.hexdigest()
-
-
-def _digest_of_code() -> str:
-    """Of the modules."""
-    digest = hashlib.sha256()
-    for package in (benchmarks, model, training):
-        root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode())
-            digest.update(path.read_bytes())
     return digest.hexdigest()

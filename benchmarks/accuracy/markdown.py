@@ -62,9 +62,9 @@ _INTERVALS = (
     "excludes 0."
 )
 _ABLATIONS = (
-    "What is trained anew is trained with the first seed, without noise or attention with every seed, and compared "
-    "with the same seeds of `default`; the intervals are over users and know nothing of the luck of a seed. Changes of "
-    "the noise keep the stages before and the number of epochs."
+    "What is trained anew is trained with the first seed, without noise, denoiser or attention with every seed, and "
+    "compared with the same seeds of `default`; the intervals are over users and know nothing of the luck of a seed. "
+    "Changes of the noise keep the stages before and the number of epochs."
 )
 _TOPOLOGY = (
     "The items as each stage left them; the attention and the diffusion move them (not in `paper`). Spearman's "

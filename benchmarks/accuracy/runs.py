@@ -120,7 +120,9 @@ def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Prog
         hdrm, final = _fit(run, problem, known, progress)
         fit_seconds = time.monotonic() - began
         model = build_model(hdrm, problem.train)
-        rankers, described = _rankers(run, model, problem), f"HDRM, {run.model}"
+        given_up = "search: attention" in final and model.diffusion.attention is None
+        rankers = _rankers(run, model, problem)
+        described = f"HDRM, {run.model}{', attention given up' if given_up else ''}"
         figures = _figures(hdrm, model, final, problem)
     ranked: dict[tuple[str, str], Int32] = {}
     seconds = {}

@@ -124,7 +124,9 @@ class Trained:
         stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
         found = self._run(stage, stage.epochs, stage.patience, told(f"{self.name}: search"))
         epochs: int = found["best_epoch"]
+        longest = stage.epochs
         stage = self.make(search.append(stop), n_items, settings, held_out=None, seed=seed)
+        stage.epochs = longest  # step sizes are those that were found good
         self._run(stage, epochs, None, told(self.name))
         return Fitted(stage.ranker(), self.title, {**settings, "epochs": epochs})
 

@@ -23,7 +23,7 @@ from training.corpus import Corpus
 from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage, graph_of
 from training.loop import Stage, State
-from training.stages import most_epochs, train_stages
+from training.stages import Length, most_epochs, train_stages
 
 __all__ = ["COLUMNS", "exponent", "exponents", "measure_growth", "measure_size"]
 
@@ -150,8 +150,8 @@ def _train(corpus: Corpus, config: TrainConfig, seed: int, epochs: int, on_phase
 
     on_phase("making stages", 0, 0)
     started = time.perf_counter()
-    lengths = dict.fromkeys(most_epochs(corpus, config), epochs)
-    train_stages(corpus, config, held_out=None, epochs=lengths, seed=seed, device=device, run=run)
+    lengths = dict.fromkeys(most_epochs(corpus, config), Length(epochs, epochs))
+    train_stages(corpus, config, held_out=None, lengths=lengths, seed=seed, device=device, run=run)
     return _Took(time.perf_counter() - started - running, fastest, cpu)
 
 

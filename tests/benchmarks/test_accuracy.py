@@ -15,7 +15,7 @@ from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.markdown import render
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, parse_live, read_problem
-from benchmarks.accuracy.runs import Run, execute
+from benchmarks.accuracy.runs import Outcome, Run, execute
 from model.errors import ConfigError, DataError, HdrmError
 from model.history import Histories
 from tests.conftest import QUICK, planted
@@ -122,6 +122,8 @@ def test_models_are_chosen_by_name_and_by_what_fits() -> None:
     assert choose(["ease", "default"], ordered=False, n_items=9) == (["ease", "default"], {})
     with pytest.raises(ConfigError, match="no 'best'; there are: default, paper"):
         choose(["best"], ordered=True, n_items=9)
+    with pytest.raises(ConfigError, match="--models ease,ease: name each one once"):
+        choose(["ease", "ease"], ordered=True, n_items=9)
     with pytest.raises(ConfigError, match="sasrec needs data in time order"):
         choose(["sasrec"], ordered=False, n_items=9)
     with pytest.raises(ConfigError, match="ease is for at most 20,000 items, and there are 30,000"):
@@ -135,11 +137,17 @@ def test_closed_forms_run_once_and_ablations_after_the_model_they_change() -> No
     assert [(name, seed) for _, seed, name in named[5:]] == [
         (a.name, seed) for a in ABLATIONS if a.trained for seed in ((3, 4) if a.every_seed else (3,))
     ]
-    assert {a.name for a in ABLATIONS if a.every_seed} == {"no noise in training", "no attention"}
+    assert {a.name for a in ABLATIONS if a.every_seed} == {
+        "no noise in training",
+        "trained without a denoiser",
+        "no attention",
+    }
     unordered = plan(["default"], [3], ablations=True, ordered=False)
     of_order = {a.name for a in ABLATIONS if a.needs_order}
-    assert {run.ablation for run in runs} - {run.ablation for run in unordered} == of_order
-    assert "order ignored" in of_order
+    same = {"network of two layers of 1,024"}  # as without an order anyway
+    assert {run.ablation for run in runs} - {run.ablation for run in unordered} == of_order | same
+    assert "order ignored, with the settings for that" in of_order
+    assert {a.steps for a in runs[0].asked} - {a.steps for a in unordered[0].asked} == {1}
     with pytest.raises(ConfigError, match="--ablations: they are of default"):
         plan(["ease"], [0], ablations=True, ordered=True)
 
@@ -248,8 +256,19 @@ def test_a_finished_run_is_not_run_again(problem: Problem, tmp_path: Path) -> No
     (path,) = finished.folder.iterdir()
     path.write_bytes(path.read_bytes()[:1000])  # as if the machine had stopped while it was written
     assert finished.load(run) is None
+    (finished.folder / "notes.txt").write_text("someone's")
+    finished.clear()
+    assert [path.name for path in finished.folder.iterdir()] == ["notes.txt"]
+    (finished.folder / "notes.txt").unlink()
     finished.clear()
     assert not finished.folder.exists()
+
+
+def test_a_finished_run_that_cannot_be_kept_says_so(problem: Problem, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = Outcome("described", {}, 0.0, {}, 0)
+    with pytest.raises(HdrmError, match="a finished run cannot be kept there"):
+        Finished(tmp_path / "file" / "runs", problem).keep(Run("default", 0), outcome)
 
 
 def test_a_run_that_fails_says_so(problem: Problem) -> None:

@@ -82,3 +82,20 @@ def test_a_settings_search_prints_a_section_that_can_be_kept(npz: Path) -> None:
 def test_a_settings_search_of_a_model_without_kept_settings_names_those_that_have(npz: Path) -> None:
     with pytest.raises(ConfigError, match="there are: lightgcn, sasrec"):
         RUNNER.invoke(app, ["benchmark", "settings", "--split", str(npz), "--model", "ease"], catch_exceptions=False)
+
+
+def test_kept_runs_are_not_thrown_away_for_want_of_an_option(npz: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "accuracy.json.runs" / "0123456789abcdef.npz"
+    kept.parent.mkdir()
+    kept.write_bytes(b"hours of work")
+    arguments = ["benchmark", "accuracy", "--split", str(npz), "--models", "popularity"]
+    with pytest.raises(ConfigError, match="keeps 1 finished runs"):
+        RUNNER.invoke(app, [*arguments, "--json", str(tmp_path / "accuracy.json")], catch_exceptions=False)
+    assert kept.exists()
+
+
+def test_a_study_that_is_none_is_refused(npz: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").write_text("notes\n")
+    arguments = ["benchmark", "settings", "--split", str(npz), "--order", "chronological", "--model", "lightgcn"]
+    with pytest.raises(ConfigError, match="not a file of trials"):
+        RUNNER.invoke(app, [*arguments, "--study", str(tmp_path / "study")], catch_exceptions=False)

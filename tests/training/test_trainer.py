@@ -16,13 +16,16 @@ from model.manifest import MANIFEST
 from model.probe import run_probe
 from model.store import ModelStore
 from tests.conftest import QUICK, planted
+from training.attention_fit import AttentionStage
 from training.config import load_config
 from training.corpus import Corpus
 from training.data.datasets import Dataset
+from training.diffusion_fit import DiffusionStage
 from training.encoder_fit import EncoderStage
 from training.fit import fit
 from training.loop import Epoch, Stage, State, run_stage
 from training.splits import make_split
+from training.stages import most_epochs
 from training.trainer import Observer, Result, TrainingRun
 
 SHORT = [f"{stage}_fit.budget.{key}=2" for stage in ("encoder", "diffusion") for key in ("updates", "least_epochs")]
@@ -121,7 +124,53 @@ def test_an_interrupted_run_resumes_to_the_same_artifact(
     assert not second.interrupted()
 
 
-def test_a_checkpoint_of_other_settings_is_not_picked_up(dataset: Dataset, tmp_path: Path) -> None:
+def test_an_attention_that_is_given_up_is_not_in_the_artifact_and_the_run_resumes(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    def epoch(done: Epoch) -> None:
+        if (done.stage, done.number) == ("diffusion", 1):
+            raise Interrupted
+
+    useless = ("attention_fit.kept=better", "attention_fit.learning_rate=1e-9")
+    whole = training_run(dataset, tmp_path / "whole", *useless).run(resume=False)
+    interrupted = training_run(
+        dataset, tmp_path / "cut", *useless, observer=Observer(lambda _name, _epochs: None, epoch)
+    )
+    with pytest.raises(Interrupted):
+        interrupted.run(resume=False)
+    resumed = training_run(dataset, tmp_path / "cut", *useless).run(resume=True)
+    assert digests(resumed.path) == digests(whole.path)
+    artifact = load_artifact(resumed.path)
+    run_probe(artifact.recommender, artifact.probe)
+    assert artifact.manifest.model.attention.length == 0
+    assert "attention_search_score" in artifact.manifest.diagnostics
+    assert "attention_epochs" not in artifact.manifest.diagnostics
+
+
+def test_what_is_kept_is_trained_with_the_step_sizes_that_were_found_good(dataset: Dataset) -> None:
+    shorter = ["attention_fit.batch_interactions=1500", "attention_fit.budget.updates=12"]
+    config = load_config("default", [*QUICK, *shorter]).resolved(ordered=True)
+    split = make_split(dataset, config.split, seed=0)
+    corpus = Corpus(split.train, len(split.items), split.ordered)
+    part = Corpus(split.search, len(split.items), split.ordered)
+    assert most_epochs(corpus, config) != most_epochs(part, config)
+    lengths: list[tuple[str, int]] = []
+
+    def run(stage: Stage, name: str, epochs: int, patience: int | None) -> State:
+        if isinstance(stage, AttentionStage | DiffusionStage):
+            lengths.append((name, stage.epochs))
+        return one_epoch(stage, name, epochs, patience)
+
+    fit(corpus, split.search, split.stop, config, seed=0, device=torch.device("cpu"), run=run)
+    most = most_epochs(part, config)
+    assert lengths == [
+        (prefix + name, most[name]) for prefix in ("search: ", "") for name in ("attention", "diffusion")
+    ]
+
+
+def test_a_checkpoint_of_other_settings_or_code_is_not_picked_up(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = training_run(dataset, tmp_path).checkpoint
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"someone else's")
@@ -130,6 +179,8 @@ def test_a_checkpoint_of_other_settings_is_not_picked_up(dataset: Dataset, tmp_p
     unordered = replace(dataset, info=dataset.info.model_copy(update={"order": "none"}))
     assert not training_run(unordered, tmp_path).interrupted()  # the same tables, which mean something else
     assert training_run(dataset, tmp_path).interrupted()
+    monkeypatch.setattr("training.trainer.digest_of_code", lambda: "of another version")
+    assert not training_run(dataset, tmp_path).interrupted()
 
 
 def test_a_store_that_cannot_be_written_is_noticed_before_training(dataset: Dataset, tmp_path: Path) -> None:

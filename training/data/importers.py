@@ -19,6 +19,7 @@ from training.data.sources import Source, open_source
 __all__ = ["ImportOptions", "Imported", "import_dataset"]
 
 BAD_RATING: Final = "\0bad rating"
+ROW: Final = "\0row"
 
 
 class ImportOptions(BaseModel):
@@ -187,10 +188,24 @@ def clean_rows(table: Table, columns: dict[str, str], *, presplit: bool) -> tupl
     frame = pl.DataFrame(values).with_columns(first_fault(timed="time" in columns).alias("reason"))
     bad = frame.filter(pl.col("reason").is_not_null())
     good = frame.filter(pl.col("reason").is_null())
-    first = good.select(pl.struct("user_id", "item_id", "timestamp").is_first_distinct()).to_series()
-    repeated = good.filter(~first).with_columns(pl.lit("duplicate").alias("reason"))
+    kept = _once(good, timed="time" in columns, presplit=presplit)
+    repeated = good.filter(~kept).with_columns(pl.lit("duplicate").alias("reason"))
     report = report_rows(table, pl.concat([bad, repeated]))
-    return good.filter(first).drop(LINE, BAD_RATING, "reason"), report
+    return good.filter(kept).drop(LINE, BAD_RATING, "reason"), report
+
+
+def _once(rows: pl.DataFrame, *, timed: bool, presplit: bool) -> pl.Series:
+    """Which rows to keep, so that no user has an item twice at the same time or, in rows without times, at all.
+
+    Rows without times may stand in time order, where the newest of a pair says when it was taken up last. But what
+    stands in `train` of a split is learned from, wherever else it stands.
+    """
+    pair = ("user_id", "item_id", "timestamp")
+    numbered = rows.with_row_index(ROW)
+    within = pl.struct(*pair, *(["part"] if presplit else []))
+    kept = numbered.filter(within.is_first_distinct() if timed else within.is_last_distinct())
+    kept = kept.filter(pl.struct(*pair).is_first_distinct())
+    return numbered[ROW].is_in(kept[ROW].implode())
 
 
 def first_fault(*, timed: bool) -> pl.Expr:

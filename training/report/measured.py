@@ -29,13 +29,19 @@ def curves(analysis: Analysis) -> Figure:
             panels.append(_score_panel(f"curves{number}s", stage, curve))
             best = curve.scores[curve.best_epoch]
             found.append(f"{best:.4f} after epoch {curve.best_epoch} of the {stage}")
+    ran = {_stage(curve) for curve in analysis.curves if not _searches(curve)}
+    given_up = "".join(
+        f" The {stage} predicted what was held out no better than means of the history do: the model goes without."
+        for stage in stages
+        if stage not in ran
+    )
     return Figure(
         "Learning curves",
         "On what the search held out, the score (the mean of recall@20 and NDCG@20) was best with "
         f"{' and '.join(found)} (the dots).",
         "The search holds the newest part of every history out to find how long to train. The final run then learns "
         "from everything, for as many epochs, so there is nothing left to score it on. The losses of the stages "
-        "measure different things and do not compare.",
+        f"measure different things and do not compare.{given_up}",
         tuple(panels),
         (Mark("search", SERIES[0]), Mark("final, on everything", SERIES[1], DASHED_SVG)),
     )
@@ -124,6 +130,9 @@ def strata(analysis: Analysis) -> Figure:
     for other in others:
         gains = [(group.gains[other], _users(by, group)) for by in analysis.strata for group in by.groups]
         most, least = max(gains, key=lambda g: g[0].mean), min(gains, key=lambda g: g[0].mean)
+        if most[0].mean == least[0].mean:
+            said.append(f"Against “{other}”, no group differs from another ({change(most[0])}).")
+            continue
         said.append(
             f"Against “{other}”, {most[1]} gain most ({change(most[0])}) and {least[1]} "
             f"{'gain least' if least[0].mean >= 0 else 'lose most'} ({change(least[0])})."

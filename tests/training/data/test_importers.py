@@ -376,3 +376,12 @@ def test_a_damaged_npz_is_named(tmp_path: Path) -> None:
 
 def test_options_are_all_documented() -> None:
     assert all(field.description for field in ImportOptions.model_fields.values())
+
+
+@pytest.mark.parametrize("order", ["none", "chronological"])
+def test_a_pair_that_stands_twice_in_a_part_counts_at_its_newest_place(tmp_path: Path, order: str) -> None:
+    save_parts(tmp_path / "p.npz", train=np.array([[0, 1], [0, 2], [0, 1], [0, 3]]), test=np.array([[0, 2], [0, 9]]))
+    options = ImportOptions.model_validate({"order": order, "max_bad": 1.0})
+    made = import_dataset(tmp_path / "p.npz", options).dataset.interactions
+    assert made.filter(pl.col("part") == "train")["item_id"].to_list() == ["2", "1", "3"]
+    assert made.filter(pl.col("part") == "test")["item_id"].to_list() == ["9"]
