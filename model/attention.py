@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import AttentionConfig
+from model.dropout import Dropout
 from model.history import Histories
 
 __all__ = ["Attention", "normalised"]
@@ -37,7 +38,7 @@ class Attention(nn.Module):
         self.first = nn.Linear(dim, config.hidden)
         self.second = nn.Linear(config.hidden, dim)
         self.head = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """What comes after each item, of rows of items' vectors no longer than `length`: (b, l, d) -> (b, l, d).

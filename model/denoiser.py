@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import DenoiserConfig
+from model.dropout import Dropout
 
 __all__ = ["Denoiser", "time_embedding"]
 
@@ -27,7 +28,7 @@ class Denoiser(nn.Module):
         width = dim * (1 + conditions) + config.time_dim
         layers: list[nn.Module] = []
         for _ in range(config.depth):
-            layers += [nn.Linear(width, config.hidden), nn.SiLU(), nn.Dropout(config.dropout)]
+            layers += [nn.Linear(width, config.hidden), nn.SiLU(), Dropout(config.dropout)]
             width = config.hidden
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width, dim)

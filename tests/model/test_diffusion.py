@@ -100,7 +100,7 @@ def test_both_networks_denoise_item_and_user_each_given_the_other() -> None:
 
 def test_a_fixed_gate_mixes_as_published_and_leaves_the_encoder_s_user_alone() -> None:
     """0.95 user + 0.05 of the mean of the two results, and nothing of the base is learned."""
-    model = diffusion(networks="both", gate=0.05)
+    model = diffusion(networks="both", gate=0.05, base="fixed")
     condition = condition_of(model) * 0.01  # far from the cap, which changes nothing there
     results = [t.process.reverse(t.anchor, t.condition, 2) for t in model.targets(condition)]
     small = [0.01 * result for result in results]
