@@ -80,9 +80,9 @@ def _journal(path: Path) -> "JournalStorage":
     from optuna.storages.journal import JournalFileBackend
 
     try:
-        if path.exists():  # Optuna would write behind whatever stands there
-            for line in path.read_text("utf-8").splitlines()[:1]:
-                json.loads(line)
+        if path.exists() and path.stat().st_size:  # Optuna would write behind whatever stands there
+            with path.open(encoding="utf-8") as file:
+                json.loads(file.readline())
         return JournalStorage(JournalFileBackend(str(path)))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--study {path}: not a file of trials ({error})", hint="name a file of its own") from error

@@ -24,13 +24,14 @@ from training.corpus import Corpus
 from training.evaluate import ScoreRanker, held_out_score
 from training.loop import State, plain_tensors
 from training.losses import RankingLoss
+from training.module_stage import ModuleStage
 
 __all__ = ["EncoderStage", "graph_of"]
 
 Int64 = npt.NDArray[np.int64]
 
 
-class EncoderStage:
+class EncoderStage(ModuleStage):
     """The encoder under training; see `training.loop.Stage`.
 
     Args:
@@ -42,20 +43,20 @@ class EncoderStage:
     """
 
     name = "encoder"
+    model: GraphEncoder
 
     def __init__(
         self, corpus: Corpus, config: TrainConfig, *, seed: int, device: torch.device, held_out: Histories | None
     ) -> None:
-        self.corpus, self.config, self.seed, self.device = corpus, config.encoder_fit, seed, device
+        self.corpus, self.config, self.seed = corpus, config.encoder_fit, seed
         self.held_out = held_out
         self.graph, self.newest = graph_of(corpus, config.encoder_fit)
         generator = torch.Generator().manual_seed(seed)
-        self.encoder = GraphEncoder(len(self.graph), corpus.n_items, config.encoder, generator=generator)
-        self.encoder.to(device)
+        model = GraphEncoder(len(self.graph), corpus.n_items, config.encoder, generator=generator).to(device)
+        super().__init__(model, riemannian_adam(model.parameters(), lr=self.config.learning_rate), device)
         self.propagate = Propagation(self.graph, corpus.n_items, device)
         counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
         self.loss = RankingLoss(self.config, counts, users=len(self.graph), geometry=config.encoder.space)
-        self.optimiser = riemannian_adam(self.encoder.parameters(), lr=self.config.learning_rate)
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 1, number])
@@ -71,7 +72,7 @@ class EncoderStage:
     @torch.no_grad()
     def encoding(self) -> Encoding:
         """The encoder's present output; a user is where the newest piece of their history is."""
-        encoding: Encoding = self.encoder(self.propagate)
+        encoding: Encoding = self.model(self.propagate)
         return encoding._replace(users=encoding.users[torch.from_numpy(self.newest).to(self.device)])
 
     def score(self) -> float:
@@ -79,20 +80,10 @@ class EncoderStage:
             return math.nan
         piece = self.config.piece_length
         newest = piece if isinstance(piece, int) and self.corpus.ordered else None
-        ranker = ScoreRanker(_Means(self.encoding(), self.encoder.config, newest))
+        ranker = ScoreRanker(_Means(self.encoding(), self.model.config, newest))
         return held_out_score(ranker, self.corpus.histories, self.held_out)
 
-    def weights(self) -> State:
-        return plain_tensors(self.encoder.state_dict())
-
-    def load_weights(self, weights: State) -> None:
-        self.encoder.load_state_dict(weights)
-
-    def optimiser_state(self) -> State:
-        return plain_tensors(self.optimiser.state_dict())
-
     def load_optimiser_state(self, state: State) -> None:
-        # torch would go on to change the given tensors in place
         load_riemannian_adam(self.optimiser, plain_tensors(state))
 
     def _backward(self, rows: Int64, generator: np.random.Generator) -> float:
@@ -100,7 +91,7 @@ class EncoderStage:
 
         The graph is propagated over once; the rows' part of the loss is taken in batches of bounded size.
         """
-        encoding: Encoding = self.encoder(self.propagate)
+        encoding: Encoding = self.model(self.propagate)
         # the encoding's own gradients are gathered first and sent through the graph together
         u_all, items = encoding.users.detach().requires_grad_(), encoding.items.detach().requires_grad_()
         pairs = int(self.graph.lengths[rows].sum())

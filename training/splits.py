@@ -105,13 +105,8 @@ def _encode(dataset: Dataset, users: Vocabulary, items: Vocabulary) -> pl.DataFr
     )
     if dataset.info.order == "timestamp":
         frame = frame.sort("timestamp", "row")
-    if dataset.info.presplit:
-        # what stands in `train` of a split that the data brings is learned from, wherever else it stands
-        frame = frame.unique(["user", "item", "part"], keep="last", maintain_order=True)
-        return frame.sort(pl.col("part").replace_strict(PARTS, range(len(PARTS))), maintain_order=True).unique(
-            ["user", "item"], keep="first", maintain_order=True
-        )
-    return frame.unique(["user", "item"], keep="last", maintain_order=True)
+    # what stands in `train` of a split that the data brings is learned from, wherever else it stands
+    return frame.unique(["user", "item"], keep="first" if dataset.info.presplit else "last", maintain_order=True)
 
 
 def _index_of(column: str, vocabulary: Vocabulary) -> pl.Expr:

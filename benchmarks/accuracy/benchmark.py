@@ -82,14 +82,12 @@ def plan(models: Sequence[str], seeds: Sequence[int], *, ablations: bool, ordere
         # a closed form has no luck to average over
         used = seeds if name not in BASELINES or BASELINES[name].random else seeds[:1]
         runs += [Run(name, seed, asked=asked) for seed in used]
-    if ablations:
-        runs += [
-            Run(ABLATED, seed, changes=a.changes, shared=a.shared, ablation=a.name)
-            for a in different
-            if a.trained
-            for seed in (seeds if a.every_seed else seeds[:1])
-        ]
-    return runs
+    return runs + [
+        Run(ABLATED, seed, changes=a.changes, shared=a.shared, ablation=a.name)
+        for a in different
+        if a.trained
+        for seed in (seeds if a.every_seed else seeds[:1])
+    ]
 
 
 def _different(*, ordered: bool) -> tuple[Ablation, ...]:

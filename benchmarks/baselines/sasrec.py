@@ -4,7 +4,7 @@ A user is a function of their newest items, so that histories never seen are ser
 Symbols: b sequences of l tokens; m items, and one token more that stands before the first; d coordinates.
 References: [1] Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018. [2] Klenitskiy and Vasilev,
 Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, RecSys 2023: its loss, the full softmax.
-The step size falls along a cosine, as HDRM's does: a constant one takes twice the epochs.
+The step size falls along a cosine, as HDRM's does.
 """
 
 from collections.abc import Iterator

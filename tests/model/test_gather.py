@@ -48,7 +48,7 @@ def test_it_is_the_condition(
     expected = diffusion.condition(histories, items, messages).detach().numpy()
     gathered = ConditionGather(diffusion, items, messages)(histories)
     assert gathered.dtype == np.float32
-    np.testing.assert_allclose(gathered, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(gathered, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("longest", [1, 1000])  # the means do not see the older item, or do

@@ -249,7 +249,7 @@ def test_points_stay_on_the_manifold_through_training(dataset: Dataset) -> None:
     before = stage.score()
     for number in range(1, 16):
         stage.epoch(number)
-    points = stage.encoder.embedding.detach()
+    points = stage.model.embedding.detach()
     torch.testing.assert_close(inner(points, points), -torch.ones(len(points), dtype=points.dtype), rtol=0, atol=1e-6)
     assert stage.score() > before
 

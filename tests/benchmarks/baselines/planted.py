@@ -16,7 +16,7 @@ def nothing(n: int) -> Histories:
     return histories(*([] for _ in range(n)))
 
 
-def communities(users: int = 48, items: int = 20) -> tuple[Histories, Histories]:
+def communities(users: int = 16, items: int = 20) -> tuple[Histories, Histories]:
     """Half the users know half the items, the others the other half: what is learned from, and the newest part."""
     generator = np.random.default_rng(0)
     half = items // 2
