@@ -1,4 +1,4 @@
-"""Dropout in training, by random bytes, which on a CPU are drawn faster than a number for every value."""
+"""Dropout in training, by random bytes, eight of a number, which on a CPU are drawn faster than a number each."""
 
 import torch
 from torch import Tensor, nn
@@ -23,5 +23,6 @@ class Dropout(nn.Module):
         """(...) -> (...). The mask is drawn from torch's global generator."""
         if not self.training or self.kept == BYTES:
             return x
-        mask = torch.randint(0, BYTES, x.shape, dtype=torch.uint8, device=x.device) < self.kept
+        numbers = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        mask = (numbers.view(torch.uint8)[: x.numel()] < self.kept).view(x.shape)
         return x * (mask.to(x.dtype) * (BYTES / self.kept))

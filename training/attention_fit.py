@@ -77,7 +77,7 @@ class AttentionStage(ModuleStage):
         self.fit = config.attention_fit
         histories = corpus.histories
         counts = np.bincount(histories.items, minlength=corpus.n_items)
-        self.loss = RankingLoss(self.fit, counts, users=len(histories.items), geometry=config.encoder.space)
+        self.loss = RankingLoss(self.fit, counts, users=len(histories.items), space=space(config.encoder.space))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = _Model(config, encoding).to(device)
@@ -177,8 +177,13 @@ def cut(histories: Histories, length: int, generator: np.random.Generator) -> Pi
     return Pieces(Histories(indptr, histories.items[before]), Histories(indptr, histories.items[after]))
 
 
-def batches(rows: Histories, interactions: int, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
-    """The rows in random order, in groups of about so many interactions."""
+def batches(
+    rows: Histories, interactions: int, generator: np.random.Generator, *, alike: bool = False
+) -> list[npt.NDArray[np.int64]]:
+    """The rows in random order, in groups of about so many interactions; with `alike`, groups of about equal rows."""
     order = generator.permutation(len(rows))
+    if alike:
+        order = order[np.argsort(rows.lengths[order], kind="stable")]
     ends = np.cumsum(rows.lengths[order])
-    return np.split(order, np.flatnonzero(np.diff((ends - 1) // interactions)) + 1)
+    groups = np.split(order, np.flatnonzero(np.diff((ends - 1) // interactions)) + 1)
+    return [groups[i] for i in generator.permutation(len(groups))] if alike else groups

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model.history import Histories
-from model.space import SpaceName, space
+from model.space import Space
 from training.config import RankingConfig
 
 __all__ = ["RankingLoss", "places"]
@@ -34,13 +34,11 @@ class RankingLoss:
         config: kind of loss and its settings.
         counts: interactions of each item, (m,).
         users: how many there are; an epoch over all of them and the whole catalogue costs users x items.
-        geometry: what distances are measured in.
+        space: what distances are measured in.
     """
 
-    def __init__(
-        self, config: RankingConfig, counts: npt.NDArray[np.int64], *, users: int, geometry: SpaceName
-    ) -> None:
-        self.config, self.space = config, space(geometry)
+    def __init__(self, config: RankingConfig, counts: npt.NDArray[np.int64], *, users: int, space: Space) -> None:
+        self.config, self.space = config, space
         self.n_items = len(counts)
         self.sampled = users * len(counts) > config.full_up_to
         popularity = (counts + 1.0) ** SMOOTHING

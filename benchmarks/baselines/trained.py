@@ -11,7 +11,9 @@ from benchmarks.baselines.epochs import EpochStage
 from benchmarks.baselines.settings import load_settings
 from benchmarks.baselines.space import TRIALS, Best, Report, Space, best_settings
 from model.history import Histories
+from training.corpus import sample
 from training.loop import Epoch, State, run_stage
+from training.search import SCORED_USERS
 
 __all__ = ["MakeStage", "Trained"]
 
@@ -68,7 +70,7 @@ class Trained:
             seed: of all randomness.
             told: of every epoch; what it raises ends the training.
         """
-        stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
+        stage = self.make(search, n_items, settings, held_out=sample(stop, SCORED_USERS, seed), seed=seed)
         best: float = self._run(stage, stage.epochs, stage.patience, told)["best"]
         return best
 
@@ -121,7 +123,7 @@ class Trained:
             return lambda epoch: progress(name, epoch.number, epoch.total)
 
         settings = load_settings(self.name)
-        stage = self.make(search, n_items, settings, held_out=stop, seed=seed)
+        stage = self.make(search, n_items, settings, held_out=sample(stop, SCORED_USERS, seed), seed=seed)
         found = self._run(stage, stage.epochs, stage.patience, told(f"{self.name}: search"))
         epochs: int = found["best_epoch"]
         longest = stage.epochs

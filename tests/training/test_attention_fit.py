@@ -32,13 +32,23 @@ def test_every_item_but_a_row_s_first_is_predicted_once_from_what_stands_before_
         assert (np.diff(row) == 1).all()
 
 
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), size=st.integers(1, 60))
-def test_batches_hold_every_piece_once_and_about_so_many_interactions(lengths: list[int], size: int) -> None:
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), size=st.integers(1, 60), alike=st.booleans())
+def test_batches_hold_every_piece_once_and_about_so_many_interactions(
+    lengths: list[int], size: int, alike: bool
+) -> None:
     rows = Histories.of([np.zeros(length, np.int32) for length in lengths])
-    made = batches(rows, size, np.random.default_rng(0))
+    made = batches(rows, size, np.random.default_rng(0), alike=alike)
     assert sorted(np.concatenate(made).tolist()) == list(range(len(lengths)))
     assert all(len(batch) for batch in made)
     assert max(rows.lengths[batch].sum() for batch in made) <= size + max(lengths)
+
+
+def test_batches_can_be_of_rows_alike_in_an_order_of_their_own() -> None:
+    rows = Histories.of([np.zeros(1 + row % 10, np.int32) for row in range(200)])
+    made = [rows.lengths[batch] for batch in batches(rows, 50, np.random.default_rng(0), alike=True)]
+    assert max(np.ptp(lengths) for lengths in made) <= 1
+    means = [lengths.mean() for lengths in made]
+    assert means != sorted(means)
 
 
 ITEMS = 12
