@@ -186,6 +186,7 @@ def _result(
         mode=query.mode,
         metrics=metrics | catalogue_use(ranked, query.truth, problem.counts),
         fit_seconds=round(outcome.fit_seconds, 2),
+        fit_cpu_seconds=round(outcome.fit_cpu_seconds, 2),
         evaluation_seconds=round(outcome.evaluation_seconds[(ablation if run.ablation is None else None) or ""], 2),
         peak_rss_bytes=outcome.peak_rss_bytes,
     )

@@ -31,6 +31,7 @@ class Result(Frozen):
     mode: str = Field(description="paper: asked with the training histories; live: with later interactions added")
     metrics: dict[str, float] = Field(description="metric, such as recall@20, to mean over users")
     fit_seconds: float = Field(description="seconds of training, its own tuning included")
+    fit_cpu_seconds: float = Field(description="CPU seconds of all its threads meanwhile")
     evaluation_seconds: float = Field(description="seconds of asking, all modes together")
     peak_rss_bytes: int = Field(description="greatest resident memory of the run's process")
 

@@ -22,7 +22,7 @@ __all__ = ["Finished", "digest_of"]
 
 STATE = "state: "
 UNFINISHED = ".unfinished"
-SCALARS = ("described", "fit_seconds", "evaluation_seconds", "peak_rss_bytes", "figures")
+SCALARS = ("described", "fit_seconds", "fit_cpu_seconds", "evaluation_seconds", "peak_rss_bytes", "figures")
 
 
 class Finished:
