@@ -40,16 +40,16 @@ class Attention(nn.Module):
         self.head = nn.Linear(dim, dim)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        """What comes after each item, of rows of items' vectors no longer than `length`: (b, l, d) -> (b, l, d).
-
-        No item knows later ones, so shorter rows may be followed by anything.
-        """
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """What comes after each of n items: rows of items' vectors no longer than `length`, and how many are a row's
+        own, what follows them being anything: (b, l, d), (b,) -> (n, d), row by row. No item knows later ones."""
         places = torch.arange(vectors.shape[1], device=vectors.device)
         ages = places.unsqueeze(1) - places  # (l, l)
         biases = self.by_age[:, ages.clamp_min(0)].masked_fill(ages < 0, -torch.inf)  # (q, l, l)
         messages = self.dropout(normalised(vectors))
-        return self._block(messages, messages, biases.unsqueeze(0))
+        answers = self._answers(messages, messages, biases.unsqueeze(0))
+        own = (places < lengths.unsqueeze(1)).flatten().nonzero().squeeze(1)
+        return self._following(*(nn.functional.embedding(own, x.flatten(0, 1)) for x in (messages, answers)))
 
     def newest(self, histories: Histories, vectors: Tensor) -> Tensor:
         """What comes after each history, of items' vectors: (m, d) -> (b, d). An empty history gives zeros."""
@@ -61,15 +61,20 @@ class Attention(nn.Module):
         known = torch.arange(length, device=vectors.device) < lengths.clamp_min(1).unsqueeze(1)  # (b, l)
         biases = self.by_age[:, None, :length].masked_fill(~known[:, None, None], -torch.inf)  # (b, q, 1, l)
         told = normalised(nn.functional.embedding(torch.from_numpy(items).to(vectors.device), vectors))
-        return self._block(told[:, :1], told, biases).squeeze(1) * (lengths > 0).unsqueeze(1)
+        answers = self._answers(told[:, :1], told, biases).squeeze(1)
+        return self._following(told[:, 0], answers) * (lengths > 0).unsqueeze(1)
 
-    def _block(self, asking: Tensor, told: Tensor, biases: Tensor) -> Tensor:
-        """(b, p, d), (b, l, d), biases that broadcast to (b, q, p, l) -> (b, p, d)."""
+    def _answers(self, asking: Tensor, told: Tensor, biases: Tensor) -> Tensor:
+        """Of all heads: (b, p, d), (b, l, d), biases that broadcast to (b, q, p, l) -> (b, p, q d)."""
         b, p, d = asking.shape
         questions = self.question(asking).view(b, p, self.config.heads, d).transpose(1, 2)
         keys = told.unsqueeze(1).expand(-1, self.config.heads, -1, -1)
         answers = nn.functional.scaled_dot_product_attention(questions, keys, keys, attn_mask=biases)
-        x = asking + self.dropout(self.answer(answers.transpose(1, 2).flatten(2)))
+        return answers.transpose(1, 2).flatten(2)
+
+    def _following(self, asked: Tensor, answers: Tensor) -> Tensor:
+        """(n, d), (n, q d) -> (n, d)."""
+        x = asked + self.dropout(self.answer(answers))
         x = x + self.dropout(self.second(torch.relu(self.first(normalised(x)))))
         result: Tensor = self.head(normalised(x))
         return result

@@ -70,7 +70,7 @@ class AttentionConfig(Frozen):
     )
     heads: Annotated[int, Field(ge=1, le=16)] = Field(2, description="weightings of them, each asked for on its own")
     hidden: Annotated[int, Field(ge=1, le=8192)] = Field(256, description="width of the layer after them")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="dropout of its vectors in training")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="dropout of its vectors in training")
 
 
 class NoiseConfig(Frozen):

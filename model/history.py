@@ -106,6 +106,12 @@ class Histories:
         items = np.concatenate((self.items, other.items))
         return Histories.from_pairs(owners, items, len(self))
 
+    def padded(self) -> Int64:
+        """(n, l) int64, l the length of the longest and at least 1: rows, the shorter followed by zeros."""
+        padded = np.zeros((len(self), max(int(self.lengths.max(initial=1)), 1)), np.int64)
+        padded[self.owners(), self.positions()] = self.items
+        return padded
+
     def rows(self) -> list[Int32]:
         """All rows, as views."""
         return [self[row] for row in range(len(self))]

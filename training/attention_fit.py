@@ -77,7 +77,7 @@ class AttentionStage(ModuleStage):
         self.fit = config.attention_fit
         histories = corpus.histories
         counts = np.bincount(histories.items, minlength=corpus.n_items)
-        self.loss = RankingLoss(self.fit, counts, users=len(histories.items), space=space(config.encoder.space))
+        self.loss = RankingLoss(self.fit, counts, users=len(histories.items), geometry=config.encoder.space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = _Model(config, encoding).to(device)
@@ -86,7 +86,7 @@ class AttentionStage(ModuleStage):
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 7, number])
         pieces = cut(self.corpus.histories, self.config.attention.length, generator)
-        steps = batches(pieces.known, self.fit.step_interactions(len(pieces.known.items)), generator)
+        steps = batches(pieces.known, self.fit.step_interactions(len(pieces.known.items)), generator, alike=True)
         losses = []
         with self.training(generator):
             for step, rows in enumerate(steps):
@@ -111,12 +111,9 @@ class AttentionStage(ModuleStage):
 
     def _loss(self, pieces: "Pieces", rows: npt.NDArray[np.int64], generator: np.random.Generator) -> Tensor:
         known, following = pieces.known.take(rows), pieces.following.take(rows)
-        places = torch.from_numpy(known.owners()), torch.from_numpy(known.positions())
-        items = torch.zeros(len(known), int(known.lengths.max()), dtype=torch.int64)
-        items[places] = torch.from_numpy(known.items.astype(np.int64))
-        told = nn.functional.embedding(items.to(self.device), self.model.items)
-        where = tuple(place.to(self.device) for place in places)
-        users = cap_radius(self.model.attention(told)[where], limit=self.config.encoder.max_radius)  # (n, d)
+        told = nn.functional.embedding(torch.from_numpy(known.padded()).to(self.device), self.model.items)
+        predicted = self.model.attention(told, torch.from_numpy(known.lengths).to(self.device))
+        users = cap_radius(predicted, limit=self.config.encoder.max_radius)  # (n, d)
         n = len(following.items)
         targets = Histories(np.arange(n + 1), following.items)
         return self.loss(users, self.model.items, targets, None, users.new_full((n,), 1 / n), generator)

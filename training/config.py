@@ -112,19 +112,19 @@ class AttentionFitConfig(RankingConfig):
         description="better: a model whose attention predicts what is held out no better than means of the history do "
         "goes without; or always",
     )
-    budget: Budget = Budget(updates=300, least_epochs=12)
+    budget: Budget = Budget(updates=450, least_epochs=6)
     full_up_to: Annotated[int, Field(ge=1)] = Field(
         10**7,
         description="where interactions x items are more than this, the softmax is estimated from a sample of the "
         "catalogue",
     )
-    samples: Annotated[int, Field(ge=1)] = Field(512, description="size of that sample, drawn anew for every step")
+    samples: Annotated[int, Field(ge=1)] = Field(1024, description="size of that sample, drawn anew for every step")
     batch_interactions: Annotated[int, Field(ge=1)] = Field(2500, description="interactions per step, about, at least")
     most_steps: Annotated[int, Field(ge=1)] = Field(
         2000, description="steps per epoch at most: each changes all items, so more interactions take larger steps"
     )
     learning_rate: Rate = Field(
-        1.5e-2, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
+        1e-2, description="step size of Adam, falling along a cosine to almost nothing at the end of the budget"
     )
 
     def step_interactions(self, interactions: int) -> int:

@@ -66,7 +66,7 @@ class DiffusionStage(ModuleStage):
         self.encoding, self.attended = encoding, attended
         self.users = np.flatnonzero(corpus.histories.lengths > 1)  # whose histories can be cut
         counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
-        self.loss = RankingLoss(self.fit, counts, users=len(corpus), space=space(config.encoder.space))
+        self.loss = RankingLoss(self.fit, counts, users=len(corpus), geometry=config.encoder.space)
         mu, sigma = self._statistics()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -56,7 +56,7 @@ class EncoderStage(ModuleStage):
         super().__init__(model, riemannian_adam(model.parameters(), lr=self.config.learning_rate), device)
         self.propagate = Propagation(self.graph, corpus.n_items, device)
         counts = np.bincount(corpus.histories.items, minlength=corpus.n_items)
-        self.loss = RankingLoss(self.config, counts, users=len(self.graph), space=space(config.encoder.space))
+        self.loss = RankingLoss(self.config, counts, users=len(self.graph), geometry=config.encoder.space)
 
     def epoch(self, number: int) -> float:
         generator = np.random.default_rng([self.seed, 1, number])

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model.history import Histories
-from model.space import Space
+from model.space import SpaceName, space
 from training.config import RankingConfig
 
 __all__ = ["RankingLoss", "places"]
@@ -34,11 +34,13 @@ class RankingLoss:
         config: kind of loss and its settings.
         counts: interactions of each item, (m,).
         users: how many there are; an epoch over all of them and the whole catalogue costs users x items.
-        space: what distances are measured in.
+        geometry: what distances are measured in.
     """
 
-    def __init__(self, config: RankingConfig, counts: npt.NDArray[np.int64], *, users: int, space: Space) -> None:
-        self.config, self.space = config, space
+    def __init__(
+        self, config: RankingConfig, counts: npt.NDArray[np.int64], *, users: int, geometry: SpaceName
+    ) -> None:
+        self.config, self.space = config, space(geometry)
         self.n_items = len(counts)
         self.sampled = users * len(counts) > config.full_up_to
         popularity = (counts + 1.0) ** SMOOTHING
@@ -94,7 +96,7 @@ class RankingLoss:
         return losses
 
     def _full_softmax(self, users: Tensor, items: Tensor, positives: Histories, masked: Histories | None) -> Tensor:
-        logits = -self.space.pairwise_square(users, items) / self.config.tau
+        logits = self.space.pairwise_square(users, items) * (-1 / self.config.tau)
         if masked is not None:
             logits = logits.index_put(places(masked, users.device), logits.new_tensor(-torch.inf))
         return -torch.log_softmax(logits, dim=-1)[places(positives, users.device)]
@@ -111,7 +113,8 @@ class RankingLoss:
         drawn, times = np.unique(draws, return_counts=True)
         squares = self.space.pairwise_square(users, _rows(items, torch.from_numpy(drawn).to(users.device)))
         expected = torch.from_numpy(np.log(self.config.samples / times) + self.log_q[drawn]).to(squares)
-        logits = _without(-squares / self.config.tau - expected, drawn, positives, masked, -torch.inf)
+        logits = torch.sub(-expected, squares, alpha=1 / self.config.tau)
+        logits = _without(logits, drawn, positives, masked, -torch.inf)
         rows, own = places(positives, users.device)
         own_logits = -self.space.square(_rows(users, rows), _rows(items, own)) / self.config.tau
         others = _rows(torch.logsumexp(logits, dim=-1, keepdim=True), rows).squeeze(1)

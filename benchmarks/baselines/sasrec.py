@@ -3,9 +3,8 @@
 A user is a function of their newest items, so that histories never seen are served as well.
 Symbols: b sequences of l tokens; m items, and one token more that stands before the first; d coordinates.
 References: [1] Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018. [2] Klenitskiy and Vasilev,
-Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, RecSys 2023: its loss, the softmax over items.
-Where the data is large the softmax is estimated from a sample of the items and the step size falls along a cosine, both
-as those of HDRM's attention.
+Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?, RecSys 2023: its loss, the full softmax.
+The step size falls along a cosine, as HDRM's does.
 """
 
 from collections.abc import Iterator
@@ -23,20 +22,18 @@ from benchmarks.baselines.space import Space
 from model.config import Frozen
 from model.dropout import Dropout
 from model.history import Histories
-from model.space import Space as Geometry
-from training.attention_fit import batches
-from training.config import AttentionFitConfig, Budget
+from training.attention_fit import batches, cut
+from training.config import Budget
 from training.evaluate import ScoreRanker
-from training.losses import RankingLoss
 
-__all__ = ["SPACE", "Sasrec", "SasrecConfig", "SasrecStage", "make_sasrec", "tokens", "windows"]
+__all__ = ["SPACE", "Sasrec", "SasrecConfig", "SasrecStage", "make_sasrec", "tokens"]
 
-# a trial takes many minutes, so dimension and length are those of HDRM's attention
+# a trial takes many minutes, so the dimension is HDRM's
 SPACE: Space = {
     "dim": ("choice", (64,)),
     "layers": ("int", (1, 2)),
     "heads": ("choice", (1, 2)),
-    "max_length": ("choice", (50,)),
+    "max_length": ("choice", (50, 100)),
     "dropout": ("float", (0.05, 0.5)),
     "learning_rate": ("log", (1e-3, 2e-2)),
 }
@@ -45,7 +42,6 @@ BATCH_TOKENS = 2000
 LEAST_STEPS = 10  # of an epoch, where the data are fewer
 BUDGET = Budget(updates=3000, least_epochs=24)
 PATIENCE = 8  # epochs
-PRODUCTS = Geometry(lambda u, v: -(u @ v.mT), lambda u, v: -(u * v).sum(-1))  # the greatest product ranks first
 
 
 class SasrecConfig(Frozen):
@@ -108,7 +104,7 @@ class Sasrec(nn.Module):
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
         """(b, m) float32: logits of the next item."""
         sequences = tokens(histories, self.n_items).last(self.max_length)
-        x = self(_padded(sequences))
+        x = self(torch.from_numpy(sequences.padded()))
         newest = x[torch.arange(len(sequences)), torch.from_numpy(sequences.lengths - 1)]
         scores: npt.NDArray[np.float32] = (newest @ self.items.T).numpy()
         return scores
@@ -135,8 +131,6 @@ class SasrecStage(EpochStage):
             model = Sasrec(n_items, config)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
         interactions = len(train.items)
-        counts = np.bincount(train.items, minlength=n_items)
-        self.ranking = RankingLoss(AttentionFitConfig(), counts, users=interactions, space=PRODUCTS)
         epochs = BUDGET.epochs(interactions, min(BATCH_TOKENS, -(-interactions // LEAST_STEPS)))
         super().__init__(
             "sasrec",
@@ -151,24 +145,23 @@ class SasrecStage(EpochStage):
         self.learning_rate = config.learning_rate
 
     def losses(self, number: int, generator: np.random.Generator) -> Iterator[Tensor]:
-        sequences, following = windows(self.train, self.model.n_items, self.model.max_length, generator)
-        size = max(min(BATCH_TOKENS, len(sequences.items) // LEAST_STEPS), 1)
+        pieces = cut(tokens(self.train, self.model.n_items), self.model.max_length, generator)
+        size = max(min(BATCH_TOKENS, len(pieces.known.items) // LEAST_STEPS), 1)
         # of about the same length, so that little of a batch is padding
-        steps = batches(sequences, size, generator, alike=True)
+        steps = batches(pieces.known, size, generator, alike=True)
         for step, rows in enumerate(steps):
             self.schedule((self.learning_rate,), number - 1 + step / len(steps), self.epochs)
-            yield self._loss(sequences.take(rows), following.take(rows), generator)
+            yield self._loss(pieces.known.take(rows), pieces.following.take(rows))
 
     def ranker(self) -> ScoreRanker:
         return ScoreRanker(self.model)
 
-    def _loss(self, sequences: Histories, following: Histories, generator: np.random.Generator) -> Tensor:
+    def _loss(self, sequences: Histories, following: Histories) -> Tensor:
         """Mean cross-entropy of the items that follow [2]."""
-        x = self.model(_padded(sequences))
-        x = x[torch.from_numpy(sequences.owners()), torch.from_numpy(sequences.positions())]  # (n, d)
-        n = len(x)
-        targets = Histories(np.arange(n + 1), following.items)
-        return self.ranking(x, self.model.items, targets, None, x.new_full((n,), 1 / n), generator)
+        x = self.model(torch.from_numpy(sequences.padded()))
+        places = (torch.from_numpy(sequences.owners()), torch.from_numpy(sequences.positions()))
+        targets = torch.from_numpy(following.items.astype(np.int64))
+        return nn.functional.cross_entropy(x[places] @ self.model.items.T, targets)
 
 
 def make_sasrec(
@@ -182,29 +175,3 @@ def tokens(histories: Histories, n_items: int) -> Histories:
     """Rows with the token `n_items` before their first item: none is empty."""
     starts = Histories.of([np.full(1, n_items, np.int32)] * len(histories))
     return starts.append(histories)
-
-
-def windows(
-    histories: Histories, n_items: int, length: int, generator: np.random.Generator
-) -> tuple[Histories, Histories]:
-    """Pieces of at most so many tokens, and the items that follow each of their tokens.
-
-    Every item follows once. Where a row is cut into pieces is drawn anew each time.
-    """
-    sequences = tokens(histories, n_items)
-    before = sequences.select(sequences.ages() > 0)  # all but the last token of each row
-    shifts = np.where(histories.lengths > length, generator.integers(0, length, len(histories)), 0)
-    owners = histories.owners()
-    pieces = (histories.positions() + shifts[owners]) // length
-    firsts = np.flatnonzero((np.diff(owners, prepend=-1) != 0) | (np.diff(pieces, prepend=-1) != 0))
-    indptr = np.append(firsts, len(owners)).astype(np.int64)
-    return Histories(indptr, before.items), Histories(indptr, histories.items)
-
-
-def _padded(sequences: Histories) -> Tensor:
-    """(b, l) int64, shorter rows followed by zeros."""
-    padded = torch.zeros(len(sequences), int(sequences.lengths.max(initial=1)), dtype=torch.int64)
-    padded[torch.from_numpy(sequences.owners()), torch.from_numpy(sequences.positions())] = torch.from_numpy(
-        sequences.items.astype(np.int64)
-    )
-    return padded

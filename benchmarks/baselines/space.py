@@ -17,7 +17,7 @@ Space = Mapping[str, tuple[Literal["float", "log", "int", "choice"], tuple[float
 Report = Callable[[int, float], None]  # told every epoch's number and score; what it raises ends the training
 
 TRIALS = 24  # settings tried for every tuned baseline alike
-COMPARABLE = 2  # trials to compare with before one is cut short
+COMPARABLE = 4  # trials to compare with before one is cut short
 EARLIEST = 5  # epochs before one is
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 

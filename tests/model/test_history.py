@@ -18,6 +18,13 @@ def lists(made: Histories) -> list[list[int]]:
     return [row.tolist() for row in made.rows()]
 
 
+@given(ragged)
+def test_padded_rows_are_followed_by_zeros(rows: list[list[int]]) -> None:
+    padded = histories(rows).padded()
+    longest = max(1, *map(len, rows))
+    assert padded.tolist() == [row + [0] * (longest - len(row)) for row in rows]
+
+
 @given(ragged, st.data())
 def test_rows_survive_every_rearrangement(rows: list[list[int]], data: st.DataObject) -> None:
     made = histories(rows)

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from model.geometry import distance
 from model.history import Histories
-from model.space import space
 from training.config import RankingConfig
 from training.losses import RankingLoss
 
@@ -22,7 +21,7 @@ def vectors(n: int, seed: int) -> Tensor:
 def loss(config: RankingConfig, weights: Tensor | None = None, *, seed: int = 0) -> Tensor:
     users, items = vectors(B, 1), vectors(M, 2)
     given = torch.ones(len(POSITIVES.items)) if weights is None else weights
-    ranking = RankingLoss(config, COUNTS, users=B, space=space("hyperbolic"))
+    ranking = RankingLoss(config, COUNTS, users=B, geometry="hyperbolic")
     return ranking(users, items, POSITIVES, MASKED, given, np.random.default_rng(seed))
 
 
@@ -88,7 +87,7 @@ def test_gradients_are_finite_wherever_the_vectors_lie(config: RankingConfig, si
     users, items = (
         (torch.nn.functional.normalize(vectors(n, n).detach(), dim=-1) * size).requires_grad_() for n in (B, M)
     )
-    ranking = RankingLoss(config, COUNTS, users=B, space=space("hyperbolic"))
+    ranking = RankingLoss(config, COUNTS, users=B, geometry="hyperbolic")
     weights = torch.ones(len(POSITIVES.items))
     ranking(users, items, POSITIVES, MASKED, weights, np.random.default_rng(0)).backward()  # type: ignore[no-untyped-call]
     for tensor in (users, items):
