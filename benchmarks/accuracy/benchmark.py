@@ -158,6 +158,7 @@ def measure_all(
             interactions=len(problem.train.items),
             ordered=problem.ordered,
             protocol=problem.protocol,
+            dropped=problem.dropped,
         ),
         environment=environment(command, trained=True),
         results=results,
@@ -195,17 +196,28 @@ def _result(
 def _comparisons(
     by_user: Mapping[tuple[str, str | None, int], Mapping[str, ByUser]], first_seed: int
 ) -> list[Comparison]:
-    """Each preset with the references, and the default with each of its ablations (over the seeds both have)."""
+    """Each preset with the baselines, the default with other presets and with each of its ablations, and ablations
+    with those they differ from in one thing (over the seeds both have)."""
     seeds: dict[tuple[str, str | None], list[int]] = {}
     for model, ablation, seed in by_user:
         seeds.setdefault((model, ablation), []).append(seed)
     pairs: list[tuple[tuple[str, str | None], tuple[str, str | None]]] = [
         ((preset, None), (other, None))
         for preset in preset_names()
-        for other in (*REFERENCES, *(BASELINES.keys() - set(REFERENCES)))
+        for other in (*REFERENCES, *(name for name in BASELINES if name not in REFERENCES))
         if (preset, None) in seeds and (other, None) in seeds
     ]
+    pairs += [
+        ((ABLATED, None), (preset, None))
+        for preset in preset_names()
+        if preset != ABLATED and {(ABLATED, None), (preset, None)} <= seeds.keys()
+    ]
     pairs += [((ABLATED, None), key) for key in seeds if key[1] is not None]
+    pairs += [
+        ((ABLATED, a.against), (ABLATED, a.name))
+        for a in ABLATIONS
+        if a.against is not None and {(ABLATED, a.against), (ABLATED, a.name)} <= seeds.keys()
+    ]
     comparisons = []
     for one, other in pairs:
         common = [seed for seed in seeds[one] if seed in seeds[other]]

@@ -18,6 +18,7 @@ class Data(Frozen):
     interactions: int = Field(description="interactions learned from")
     ordered: bool = Field(description="whether histories have a time order")
     protocol: str = Field(description="what is learned from, masked and true")
+    dropped: str | None = Field(description="pairs that were left out when the data was read, None if none were")
 
 
 class Result(Frozen):

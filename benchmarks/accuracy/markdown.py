@@ -3,33 +3,38 @@
 from collections.abc import Sequence
 from statistics import mean, stdev
 
+from benchmarks.accuracy.ablations import NO_DENOISER, NO_NOISE, NO_STEPS
 from benchmarks.accuracy.document import Comparison, Document, Result
+from benchmarks.baselines.registry import BASELINES, TRAINED
 from benchmarks.report import markdown_table
+from training.search import SCORED_USERS
 
 __all__ = ["render"]
 
 MODES = {
-    "paper": "the history is what was learned from, the truth is what came next",
+    "paper": "the history is what was learned from, the truth is the part `test`",
     "live": "the model is asked later: interactions that came since are in the history, and it has not learned again "
     "(lightgcn knows users by what they had when it learned, and answers as before)",
 }
 ACCURACY = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "precision@20", "mrr@20")
 GIB = 2**30
+KEPT = 0.95  # share of the graph that is to be there after the diffusion
 
 
 def render(document: Document) -> str:
     """Markdown."""
     data, environment = document.data, document.environment
-    order = "in time order" if data.ordered else "in no order"
+    order, share = ("in time order", "newest") if data.ordered else ("in no order", "random")
     software = ", ".join(f"{name} {version}" for name, version in environment.software.items())
     parts = [
         "# Accuracy",
         f"Written by `{environment.command}` ({environment.date}; {environment.device}, {environment.processor}, "
-        f"{environment.threads} threads; {software}). "
+        f"{environment.threads} threads, load at the end {environment.load:.1f}; {software}). "
         "Not edited by hand.",
         f"Data: {data.name}, {data.users:,} users, {data.items:,} items, {data.interactions:,} interactions learned "
-        f"from, histories {order}. {data.protocol[:1].upper()}{data.protocol[1:]}.",
-        "All models are fitted to the same interactions, choose their settings or epochs on the same newest tenth of "
+        f"from, histories {order}. {data.protocol[:1].upper()}{data.protocol[1:]}."
+        + (f" Dropped: {data.dropped}." if data.dropped else ""),
+        f"All models are fitted to the same interactions, choose their settings or epochs on the same {share} tenth of "
         "every training history, are then fitted to everything, and are asked and measured by the same code. Recall "
         "is hits / |truth|, NDCG is binary; figures are means over users, then over seeds, with the standard deviation "
         "over seeds where there are several.",
@@ -38,9 +43,9 @@ def render(document: Document) -> str:
         parts += [f"## {mode.capitalize()}", f"{MODES[mode][:1].upper()}{MODES[mode][1:]}.", _models(document, mode)]
     parts += [
         "Coverage is the share of the catalogue in anyone's first 20; popularity rank the mean place of those items in "
-        "the order of popularity (1 is the most popular). Seconds of fitting include a model's own tuning; CPU "
-        "seconds are those of all threads, which other work on the machine disturbs less. Memory is the peak of a "
-        "process that does nothing else.",
+        "the order of popularity (1 is the most popular). CPU seconds are those of all threads, which other work on "
+        "the machine disturbs less. Memory is the peak of a process that does nothing else.",
+        _fitting(),
         "Settings chosen:",
         "\n".join(f"- {text}" for text in dict.fromkeys(r.described for r in document.results if not r.ablation)),
     ]
@@ -52,9 +57,10 @@ def render(document: Document) -> str:
         parts += ["## Presets beside baselines", _INTERVALS, _comparisons(presets)]
     ablations = [c for c in document.comparisons if ":" in c.other]
     if ablations:
-        parts += ["## Ablations", _INTERVALS, _ABLATIONS, _comparisons(ablations), _verdict(ablations)]
+        parts += ["## Ablations", _INTERVALS, _ABLATIONS, _comparisons(ablations)]
+        parts += [*_worth(ablations), *_verdicts(ablations)]
     if document.topology:
-        parts += ["## The graph in the items' vectors", _TOPOLOGY, _topology(document)]
+        parts += ["## The graph in the items' vectors", _TOPOLOGY, _topology(document), *_kept(document)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -125,11 +131,49 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def _verdict(comparisons: Sequence[Comparison]) -> str:
-    unclear = [f"{c.other} ({c.mode} {c.metric})" for c in comparisons if not c.excludes_zero]
-    if not unclear:
-        return "Every difference excludes 0."
-    return "The difference includes 0, so nothing is shown to be gained, for: " + "; ".join(unclear) + "."
+def _fitting() -> str:
+    """What seconds of fitting hold."""
+    searched = [name for name in BASELINES if name not in TRAINED and name != "popularity"]
+    return (
+        f"Seconds of fitting: {', '.join(searched)} look for their settings in every fit, on all held-out users, which "
+        f"is in the seconds. Presets and {', '.join(TRAINED)} look for how long to train, on {SCORED_USERS:,} held-out "
+        "users at most; that is in the seconds too, the search for their other settings, made once, is not."
+    )
+
+
+def _worth(comparisons: Sequence[Comparison]) -> list[str]:
+    """What the diffusion is worth, a sentence for each way to do without a part of it."""
+    sentences = []
+    for change in (NO_STEPS, NO_DENOISER, NO_NOISE):
+        rows = [c for c in comparisons if c.metric == "ndcg@20" and c.other.endswith(f": {change}")]
+        shown = [f"{c.mode} {c.difference:+.4f}, {_direction(c)}" for c in rows if ":" not in c.model]
+        if shown:
+            sentences.append(f"- {change}: {'; '.join(shown)}")
+    return (
+        ["What the diffusion is worth, NDCG@20 of `default` less that of:", "\n".join(sentences)] if sentences else []
+    )
+
+
+def _direction(comparison: Comparison) -> str:
+    if not comparison.excludes_zero:
+        return "nothing is shown"
+    return "better with it" if comparison.difference > 0 else "better without it"
+
+
+def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
+    """Which changes are shown to be no worse, in what."""
+    unclear = [f"{_pair(c)} ({c.mode} {c.metric})" for c in comparisons if not c.excludes_zero]
+    better = [f"{_pair(c)} ({c.mode} {c.metric})" for c in comparisons if c.excludes_zero and c.difference < 0]
+    parts = []
+    if better:
+        parts.append("The change is better: " + "; ".join(better) + ".")
+    if unclear:
+        parts.append("The difference includes 0, so nothing is shown, for: " + "; ".join(unclear) + ".")
+    return parts or ["Every change is worse, and every difference excludes 0."]
+
+
+def _pair(comparison: Comparison) -> str:
+    return comparison.other if ":" not in comparison.model else f"{comparison.other} beside {comparison.model}"
 
 
 def _topology(document: Document) -> str:
@@ -138,6 +182,31 @@ def _topology(document: Document) -> str:
         ["model", "seed", *names],
         ([row.model, str(row.seed), *(_figure(row.figures.get(name)) for name in names)] for row in document.topology),
     )
+
+
+def _kept(document: Document) -> list[str]:
+    """How much of the graph is there after the diffusion, as a share of what was there before."""
+    names = (
+        ("items' radius-degree Spearman", "encoder", "diffusion"),
+        ("items' graph-neighbour overlap", "encoder", "diffusion"),
+        ("items' graph-neighbour overlap", "attention", "diffusion"),
+    )
+    rows = []
+    for topology in document.topology:
+        pairs = [(f"{name}, {one}", f"{name}, {other}") for name, one, other in names]
+        users = [name for name in topology.figures if name.startswith("users' graph-neighbour overlap")]
+        pairs += [(users[0], last) for last in users[1:]]
+        for before, after in pairs:
+            share = _share(topology.figures.get(before), topology.figures.get(after))
+            if share is not None:
+                verdict = "yes" if share >= KEPT else "no"
+                rows.append([topology.model, str(topology.seed), before, after, f"{share:.1%}", verdict])
+    header = ["model", "seed", "before", "after", "after / before", f"at least {KEPT:.0%}"]
+    return [markdown_table(header, rows)] if rows else []
+
+
+def _share(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None or before <= 0 else after / before
 
 
 def _figure(value: float | None) -> str:

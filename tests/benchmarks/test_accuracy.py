@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.accuracy.ablations import ABLATIONS
+from benchmarks.accuracy.ablations import ABLATIONS, NO_DENOISER, NO_NOISE, NO_STEPS
 from benchmarks.accuracy.benchmark import Observer, choose, measure_all, plan
 from benchmarks.accuracy.bootstrap import paired_bootstrap
-from benchmarks.accuracy.document import Document
+from benchmarks.accuracy.document import Comparison, Document, Topology
 from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.markdown import render
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
 from benchmarks.accuracy.problem import Problem, parse_live, read_problem
 from benchmarks.accuracy.runs import Outcome, Run, execute
+from benchmarks.baselines.registry import BASELINES
 from model.errors import ConfigError, DataError, HdrmError
 from model.history import Histories
 from tests.conftest import QUICK, planted
@@ -225,6 +226,70 @@ def test_the_page_says_what_the_document_says(document: Document) -> None:
     assert "items' radius-degree Spearman, encoder" in page
     for comparison in document.comparisons:
         assert f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}]" in page
+
+
+def compared(other: str, low: float, high: float, *, model: str = "default") -> Comparison:
+    return Comparison(
+        mode="paper",
+        metric="ndcg@20",
+        model=model,
+        other=f"default: {other}",
+        difference=(low + high) / 2,
+        low=low,
+        high=high,
+        excludes_zero=low > 0 or high < 0,
+    )
+
+
+def test_the_page_says_which_way_a_difference_goes(document: Document) -> None:
+    rows = [
+        compared("worse", 0.01, 0.02),
+        compared("better", -0.02, -0.01),
+        compared("unclear", -0.01, 0.01),
+        compared("two changes", -0.01, 0.02, model="default: one change"),
+    ]
+    page = render(document.model_copy(update={"comparisons": rows}))
+    assert "The change is better: default: better (paper ndcg@20)." in page
+    unclear = "default: unclear (paper ndcg@20); default: two changes beside default: one change (paper ndcg@20)."
+    assert f"so nothing is shown, for: {unclear}" in page
+    page = render(document.model_copy(update={"comparisons": rows[:1]}))
+    assert "Every change is worse, and every difference excludes 0." in page
+
+
+def test_the_page_says_what_the_diffusion_is_worth(document: Document) -> None:
+    rows = [compared(NO_STEPS, 0.01, 0.03), compared(NO_DENOISER, -0.01, 0.02), compared(NO_NOISE, -0.03, -0.01)]
+    page = render(document.model_copy(update={"comparisons": rows}))
+    assert f"- {NO_STEPS}: paper +0.0200, better with it" in page
+    assert f"- {NO_DENOISER}: paper +0.0050, nothing is shown" in page
+    assert f"- {NO_NOISE}: paper -0.0200, better without it" in page
+
+
+def test_the_page_says_how_much_of_the_graph_is_kept(document: Document) -> None:
+    figures = {
+        "items' graph-neighbour overlap, encoder": 0.4,
+        "items' graph-neighbour overlap, attention": None,
+        "items' graph-neighbour overlap, diffusion": 0.36,
+        "users' graph-neighbour overlap, 0 steps": 0.2,
+        "users' graph-neighbour overlap, 3 steps": 0.196,
+    }
+    page = render(document.model_copy(update={"topology": [Topology(model="default", seed=0, figures=figures)]}))
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines()]
+    assert ["90.0%", "no"] in [row[5:7] for row in rows]
+    assert ["98.0%", "yes"] in [row[5:7] for row in rows]
+
+
+def test_the_page_tells_what_was_held_out_and_what_was_dropped(document: Document) -> None:
+    data = document.data.model_copy(update={"ordered": False, "dropped": "3 pairs"})
+    page = render(document.model_copy(update={"data": data}))
+    assert "on the same random tenth of every training history" in page
+    assert "Dropped: 3 pairs." in page
+    assert "on the same newest tenth of every training history" in render(document)
+
+
+def test_comparisons_come_in_the_order_of_the_models(document: Document) -> None:
+    others = list(dict.fromkeys(c.other for c in document.comparisons if c.model == "default" and ":" not in c.other))
+    assert others[0] == "ease-recency"
+    assert others[1:] == [name for name in BASELINES if name in others[1:]]
 
 
 def test_the_same_seed_gives_the_same_lists(problem: Problem) -> None:
