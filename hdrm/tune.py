@@ -65,8 +65,9 @@ def tune(
     are cut short. Every trial is kept in --study: the same command goes on where it was interrupted, and with a larger
     --trials adds to what is there.
 
-    Without --vary, all settings that --space lists are varied, but for those that the preset's losses do not use and
-    those whose value in the preset lies outside the bounds: that is a decision, not a matter of tuning.
+    Without --vary, all settings that --space lists are varied, but for those that the preset does not use (of another
+    loss, or of an attention where there is none) and those whose value in the preset lies outside the bounds: that is a
+    decision, not a matter of tuning. With --vary, such a value is refused.
 
     Examples:
 

@@ -21,6 +21,9 @@ class Whole:
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and self.low <= value <= self.high
 
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
 
 @dataclass(frozen=True)
 class Real:
@@ -33,6 +36,9 @@ class Real:
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
+    def __str__(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -43,11 +49,14 @@ class Choice:
     def __contains__(self, value: object) -> bool:
         return value in self.values
 
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values))
+
 
 Kind = Whole | Real | Choice
 
 TUNABLE: Final[Mapping[str, Kind]] = {
-    "encoder.dim": Choice((32, 64, 128)),
+    "encoder.dim": Choice((32, 64, 128, 192, 256)),
     "encoder.layers": Whole(1, 4),
     "encoder_fit.learning_rate": Real(0.005, 0.2, log=True),
     "encoder_fit.tau": Real(0.25, 4.0, log=True),
@@ -72,6 +81,7 @@ TUNABLE: Final[Mapping[str, Kind]] = {
 }
 
 OF_LOSS: Final = {"softmax": ("tau",), "hinge": ("margin", "negatives")}
+OF_ATTENTION: Final = ("attention", "attention_fit")
 
 
 def named(names: Iterable[str]) -> dict[str, Kind]:
@@ -90,13 +100,16 @@ def named(names: Iterable[str]) -> dict[str, Kind]:
 
 
 def suited(config: TrainConfig) -> dict[str, Kind]:
-    """The settings worth varying around given ones: those of the losses used, with a value within the bounds.
+    """The settings worth varying around given ones: those that are used, with a value within the bounds.
 
-    A value outside is a decision, such as not to learn the items with the diffusion, and not a matter of tuning.
+    Not used are those of other losses, and those of an attention that there is not. A value outside is a decision, such
+    as not to learn the items with the diffusion, and not a matter of tuning.
     """
 
     def used(name: str) -> bool:
         section, key = name.split(".")
+        if section in OF_ATTENTION and config.attention.length == 0:
+            return False
         loss = getattr(getattr(config, section), "loss", None)
         return not any(key in keys for other, keys in OF_LOSS.items() if other != loss)
 

@@ -28,7 +28,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from model.errors import HdrmError, UnavailableError
+from model.errors import ConfigError, HdrmError, UnavailableError
 from training.config import TrainConfig, load_config
 from training.corpus import Corpus
 from training.data.datasets import Dataset
@@ -127,7 +127,8 @@ class Tuning:
         observer: who is told about progress.
 
     Raises:
-        HdrmError: the settings are wrong, or the data cannot be split.
+        ConfigError: the settings are wrong, or the value of one that is varied is none that a trial can have.
+        DataError: the data cannot be split.
     """
 
     def __init__(
@@ -149,6 +150,12 @@ class Tuning:
         self.ordered = split.ordered
         resolved = config.resolved(ordered=split.ordered)
         self.values = {name: value_of(resolved, name) for name in space}
+        for name, kind in space.items():
+            if self.values[name] not in kind:
+                raise ConfigError(
+                    f"{name}: a study begins with the preset's value, which is {self.values[name]}; allowed: {kind}",
+                    hint=f"give it an allowed value with --set {name}=VALUE, or do not vary it",
+                )
         self.part = Corpus(split.search, len(split.items), resolved.order == "used")
         most = most_epochs(self.part, resolved)
         self.starts = dict(zip(most, accumulate((last + 1 for last in most.values()), initial=0), strict=False))
@@ -212,7 +219,7 @@ class Tuning:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=self.prunable),
         )
         if not study.trials:
-            study.enqueue_trial({name: value for name, value in self.values.items() if value in self.space[name]})
+            study.enqueue_trial(self.values)
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
         retried = {trial.user_attrs.get(RETRY_OF) for trial in study.trials}

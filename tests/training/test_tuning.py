@@ -28,7 +28,7 @@ TINY = [
 VARIED: dict[str, Kind] = {
     "encoder_fit.tau": Real(0.25, 4.0, log=True),
     "denoiser.hidden": Whole(16, 64),
-    "encoder.layers": Choice((1, 2)),
+    "encoder.layers": Choice((1, 3)),
     "attention_fit.learning_rate": Choice((0.012, 1e-9)),  # one of them hopeless
 }
 TRIALS = 9
@@ -77,9 +77,38 @@ def whole(folder: Path) -> Tuned:
     return tuning(folder).run(trials=TRIALS, seconds=None)
 
 
-def test_the_first_trial_is_the_preset_and_the_best_is_no_worse(whole: Tuned) -> None:
-    assert whole.trials[0].settings == whole.preset | {"encoder.layers": whole.trials[0].settings["encoder.layers"]}
-    assert whole.preset["encoder.layers"] == 3  # which is not in the space, and was drawn from it instead
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_first_trial_is_the_preset_as_it_is(ordered: bool, tmp_path: Path) -> None:
+    within = (
+        "encoder.dim=32",
+        "denoiser.hidden=128",
+        "attention_fit.budget.updates=4",
+        "attention_fit.budget.least_epochs=2",
+    )
+    space = suited(load_config("default", [*TINY, *within]).resolved(ordered=ordered))
+    study = tuning(tmp_path, space=space, changes=within, ordered=ordered)
+    (first,) = study.run(trials=1, seconds=None).trials
+    assert first.settings.keys() == space.keys()
+    tried, preset = (study.config(settings).resolved(ordered=ordered) for settings in (first.settings, {}))
+    assert tried == preset
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("encoder.dim", "encoder.dim=48", r"encoder\.dim: .* is 48; allowed: 32, 64, 128, 192, 256"),
+        ("denoiser.depth", "denoiser.depth=4", r"denoiser\.depth: .* is 4; allowed: a whole number from 1 to 3"),
+        ("encoder_fit.tau", "encoder_fit.tau=5.0", r"encoder_fit\.tau: .* is 5\.0; allowed: a number from 0\.25 to 4"),
+    ],
+)
+def test_a_value_that_no_trial_can_have_is_refused(name: str, change: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        tuning(tmp_path, space=named([name]), changes=(change,))
+    assert caught.value.hint
+
+
+def test_the_best_trial_is_no_worse_than_the_first(whole: Tuned) -> None:
+    assert whole.trials[0].settings == whole.preset
     assert whole.trials[0].score is not None
     assert whole.ranking[0].score is not None
     assert whole.ranking[0].score >= whole.trials[0].score
@@ -164,7 +193,8 @@ def test_a_preset_file_keeps_every_kind_of_value(tmp_path: Path) -> None:
 
 
 def test_a_diverging_trial_is_recorded_and_not_tried_again(tmp_path: Path) -> None:
-    study = tuning(tmp_path, space={"encoder_fit.norm_penalty": Real(1e39, 2e39)}, changes=("encoder.init_std=1.0",))
+    changes = ("encoder.init_std=1.0", "encoder_fit.norm_penalty=1.5e39")
+    study = tuning(tmp_path, space={"encoder_fit.norm_penalty": Real(1e39, 2e39)}, changes=changes)
     with pytest.raises(HdrmError, match=r"no trial came to an end; encoder: the loss is .* in epoch 1"):
         study.run(trials=2, seconds=None)
 
@@ -217,5 +247,7 @@ def test_what_suits_a_preset_is_used_by_it_and_starts_from_its_values(preset: st
     for stage, fit in (("encoder_fit", config.encoder_fit), ("diffusion_fit", config.diffusion_fit)):
         assert (f"{stage}.tau" in space) is (fit.loss == "softmax")
         assert (f"{stage}.negatives" in space) is (fit.loss == "hinge")
+    attended = [name for name in space if name.startswith("attention")]
+    assert bool(attended) is (config.attention.length > 0)
     frozen_items = config.diffusion_fit.items_learning_rate == 0
     assert ("diffusion_fit.items_learning_rate" in space) is not frozen_items
