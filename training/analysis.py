@@ -15,10 +15,10 @@ from torch import Tensor
 from model.analysis import Analysis, Curve, Gain, NoiseRow, StepsRow, Strata, Stratum, Topology
 from model.artifact import TrainedModel
 from model.config import NoiseConfig
-from model.geometry import pairwise_square_distance
 from model.history import Histories
 from model.noise import forward_noise, noised
 from model.recommender import Recommender
+from model.space import SpaceName, space
 from training.corpus import sample, some
 from training.evaluate import ScoreRanker, evaluate
 from training.fit import Fit
@@ -88,7 +88,7 @@ def analyse(
         strata=_strata(split, compared),
         noise=_noise(model, split.train.take(users), graph, items, seed=seed),
         topology=[
-            *_item_topology(fitted, split, graph, items),
+            *_item_topology(fitted, model, split, graph, items),
             *_user_topology(fitted, model, split, users),
         ],
     )
@@ -126,11 +126,12 @@ class _AtSteps:
 
     def __init__(self, recommender: Recommender, vectors: Tensor, steps: int) -> None:
         self.recommender, self.vectors, self.steps = recommender, vectors.double(), steps
+        self.space = space(recommender.diffusion.config.encoder.space)
 
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
         users = torch.from_numpy(self.recommender.user_vectors(histories, self.steps)).double()
         parts = torch.split(users, max(CELLS // len(self.vectors), 1))
-        scores = [-pairwise_square_distance(part, self.vectors).float() for part in parts]
+        scores = [-self.space.pairwise_square(part, self.vectors).float() for part in parts]
         return torch.cat(scores).numpy()
 
 
@@ -185,6 +186,7 @@ def _noise(model: TrainedModel, histories: Histories, graph: Int32, items: Int64
             noise,
             times,
             max_radius=config.encoder.max_radius,
+            geometry=config.encoder.space,
             rows=items,
             generator=torch.Generator().manual_seed(seed),
         )
@@ -202,23 +204,25 @@ def _lists_kept(
 ) -> list[float]:
     """Mean share of the k items nearest to a user's base estimate that are so after it was noised."""
     diffusion, process = model.diffusion, model.diffusion.item
+    geometry = diffusion.config.encoder.space
     base = diffusion.base(diffusion.condition(histories, model.vectors, model.messages))
     eps = torch.randn(base.shape, generator=torch.Generator().manual_seed(seed))
     noise = forward_noise(eps, base, process.mu, process.sigma, config)
-    before = nearest(diffusion.place(base), model.vectors, k)
+    before = nearest(diffusion.place(base), model.vectors, k, geometry=geometry)
     kept = []
     for t in times:
         z_t = noised(base, noise, process.levels[t], config, max_radius=diffusion.config.encoder.max_radius)
-        after = nearest(diffusion.place(z_t), model.vectors, k)
+        after = nearest(diffusion.place(z_t), model.vectors, k, geometry=geometry)
         kept.append(float(shared(before, after).mean()))
     return kept
 
 
-def _item_topology(fitted: Fit, split: Split, graph: Int32, rows: Int64) -> list[Topology]:
+def _item_topology(fitted: Fit, model: TrainedModel, split: Split, graph: Int32, rows: Int64) -> list[Topology]:
     """After every stage."""
+    geometry = model.diffusion.config.encoder.space
     degrees = np.bincount(split.train.items, minlength=len(split.items))
     return [
-        _topology(f"items after the {stage}", vectors.detach().cpu(), degrees, graph, rows)
+        _topology(f"items after the {stage}", vectors.detach().cpu(), degrees, graph, rows, geometry=geometry)
         for stage, vectors in fitted.items_after.items()
     ]
 
@@ -227,7 +231,7 @@ def _user_topology(fitted: Fit, model: TrainedModel, split: Split, users: Int64)
     """After the encoder, and as answered: without and with diffusion. Neighbours are looked for among `users` alone."""
     histories = split.train.take(users)
     recommender = model.recommender(np.zeros(len(split.items), np.int64))
-    steps = model.diffusion.config.steps
+    steps, geometry = model.diffusion.config.steps, model.diffusion.config.encoder.space
     stages = {
         "users after the encoder": fitted.encoder.users[torch.from_numpy(users)].detach().cpu(),
         "users as answered, 0 steps": torch.from_numpy(recommender.user_vectors(histories, 0)),
@@ -235,14 +239,18 @@ def _user_topology(fitted: Fit, model: TrainedModel, split: Split, users: Int64)
     }
     rows = np.arange(len(users))
     graph = graph_neighbours(transposed(histories, len(split.items)), len(users), max(min(K, len(users) - 1), 1), rows)
-    return [_topology(name, vectors, histories.lengths, graph, rows) for name, vectors in stages.items()]
+    return [
+        _topology(name, vectors, histories.lengths, graph, rows, geometry=geometry) for name, vectors in stages.items()
+    ]
 
 
-def _topology(name: str, vectors: Tensor, degrees: Int64, graph: Int32, rows: Int64) -> Topology:
+def _topology(
+    name: str, vectors: Tensor, degrees: Int64, graph: Int32, rows: Int64, *, geometry: SpaceName
+) -> Topology:
     return Topology(
         points=name,
         spearman=_known(radius_degree_spearman(vectors, degrees)),
-        overlap=_known(overlap(vectors, graph, rows)),
+        overlap=_known(overlap(vectors, graph, rows, geometry=geometry)),
         chance=graph.shape[1] / max(len(vectors) - 1, 1),
     )
 

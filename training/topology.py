@@ -1,10 +1,10 @@
 """How much of the interaction graph's shape the embeddings show, and how much of it noise leaves.
 
 Two measures of shape. Hierarchy: Spearman's rank correlation of radius and degree; negative where what has many
-interactions lies near the origin. Neighbourhood: the share of a point's k hyperbolically nearest points that are among
-its k graph neighbours. Graph neighbours of item i are the k items j with the greatest cosine of their sets of users,
-|U_i n U_j| / sqrt(|U_i| |U_j|), ties by index; an item that shares users with fewer than k others does not count. Of
-users, the same with the roles exchanged: `transposed` interactions.
+interactions lies near the origin. Neighbourhood: the share of a point's k nearest points, in the model's space,
+that are among its k graph neighbours. Graph neighbours of item i are the k items j with the greatest cosine of their
+sets of users, |U_i n U_j| / sqrt(|U_i| |U_j|), ties by index; an item that shares users with fewer than k others does
+not count. Of users, the same with the roles exchanged: `transposed` interactions.
 
 Symbols: p points (items or users), d coordinates, b rows that are looked at, k neighbours.
 """
@@ -23,6 +23,7 @@ from model.config import NoiseConfig
 from model.geometry import exp0, radius
 from model.history import Histories
 from model.noise import forward_noise, noised, signal_levels
+from model.space import SpaceName
 from training.evaluate import top_k
 
 __all__ = [
@@ -73,17 +74,16 @@ def radius_degree_spearman(vectors: Tensor, degrees: Int64) -> float:
     return spearman(radius(vectors.double()).squeeze(-1).numpy(), degrees)
 
 
-def nearest(queries: Tensor, points: Tensor, k: int, *, own: Int64 | None = None) -> Int64:
-    """Indices of the k points nearest to each query by geodesic distance, in float64.
+def nearest(queries: Tensor, points: Tensor, k: int, *, geometry: SpaceName, own: Int64 | None = None) -> Int64:
+    """Indices of the k points nearest to each query, in float64.
 
     Shapes: tangent vectors (b, d), (p, d) -> (b, k'), k' = min(k, candidates).
 
     Args:
+        geometry: what distances are measured in.
         own: index (b,) of each query among the points, which is left out.
     """
-    y = exp0(points.double())
-    # <x, y>_L rises as the distance falls; the time coordinate's sign goes into x
-    x = exp0(queries.double()) * torch.tensor([-1.0] + [1.0] * queries.shape[1], dtype=torch.float64)
+    x, y = _lifted(queries.double(), points.double(), geometry)
     k = min(k, len(points) - (own is not None))
     found = []
     for rows in _chunks(len(queries), len(points)):
@@ -118,24 +118,32 @@ def shared(a: Int64 | Int32, b: Int64 | Int32) -> Float64:
     return twice
 
 
-def graph_neighbour_overlap(vectors: Tensor, train: Histories, k: int = 20, *, rows: Int64 | None = None) -> float:
+def graph_neighbour_overlap(
+    vectors: Tensor,
+    train: Histories,
+    k: int = 20,
+    *,
+    rows: Int64 | None = None,
+    geometry: SpaceName = "hyperbolic",
+) -> float:
     """Mean share of an item's k nearest that are among its k graph neighbours; chance is k / (items - 1).
 
     Args:
         vectors: the items' tangent vectors (p, d), on the CPU.
         train: the graph, a row of items for every user.
         rows: the items to look at, by default all.
+        geometry: what distances are measured in.
 
     Returns:
         NaN where no item looked at shares users with k others.
     """
     rows = np.arange(len(vectors)) if rows is None else rows
-    return overlap(vectors, graph_neighbours(train, len(vectors), k, rows), rows)
+    return overlap(vectors, graph_neighbours(train, len(vectors), k, rows), rows, geometry=geometry)
 
 
-def overlap(vectors: Tensor, graph: Int32, rows: Int64) -> float:
+def overlap(vectors: Tensor, graph: Int32, rows: Int64, *, geometry: SpaceName) -> float:
     """`graph_neighbour_overlap` with known graph neighbours (b, k) of the points in `rows` (b,)."""
-    return _mean_shared(nearest(vectors[rows], vectors, graph.shape[1], own=rows), graph)
+    return _mean_shared(nearest(vectors[rows], vectors, graph.shape[1], geometry=geometry, own=rows), graph)
 
 
 def noise_overlap(
@@ -145,6 +153,7 @@ def noise_overlap(
     times: Sequence[int],
     *,
     max_radius: float,
+    geometry: SpaceName,
     rows: Int64,
     generator: torch.Generator,
 ) -> list[Kept]:
@@ -159,6 +168,7 @@ def noise_overlap(
         config: the forward process.
         times: between 0 (no noise) and T.
         max_radius: where a radial process clamps.
+        geometry: what distances are measured in.
         rows: (b,).
         generator: of the noise, the same at all times.
     """
@@ -166,11 +176,11 @@ def noise_overlap(
     levels = signal_levels(config).float()
     mu, sigma = vectors.mean(0), vectors.std(0, correction=0)
     noise = forward_noise(torch.randn(vectors.shape, generator=generator), vectors, mu, sigma, config)
-    before = nearest(vectors[rows], vectors, k, own=rows)
+    before = nearest(vectors[rows], vectors, k, geometry=geometry, own=rows)
     kept = []
     for t in times:
         z_t = noised(vectors, noise, levels[t], config, max_radius=max_radius)
-        after = nearest(z_t[rows], z_t, k, own=rows)
+        after = nearest(z_t[rows], z_t, k, geometry=geometry, own=rows)
         kept.append(Kept(t, float(shared(before, after).mean()), _mean_shared(after, graph)))
     return kept
 
@@ -178,6 +188,16 @@ def noise_overlap(
 def transposed(train: Histories, n_items: int) -> Histories:
     """A row of users for every item: the graph in which users are the items."""
     return Histories.from_pairs(train.items.astype(np.int64), train.owners().astype(np.int32), n_items)
+
+
+def _lifted(queries: Tensor, points: Tensor, geometry: SpaceName) -> tuple[Tensor, Tensor]:
+    """Coordinates whose products rise as the distance falls: (b, d), (p, d) -> (b, d + 1), (p, d + 1)."""
+    if geometry == "hyperbolic":
+        # <x, y>_L; the time coordinate's sign goes into x
+        return exp0(queries) * torch.tensor([-1.0] + [1.0] * queries.shape[1]).to(queries), exp0(points)
+    half_squares = points.square().sum(-1, keepdim=True) / 2
+    # u.v - |v|^2 / 2
+    return torch.cat((torch.ones_like(queries[:, :1]), queries), 1), torch.cat((-half_squares, points), 1)
 
 
 def _mean_shared(found: Int64, graph: Int32) -> float:

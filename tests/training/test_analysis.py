@@ -6,16 +6,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from model.analysis import ANALYSIS, Analysis, read_analysis
 from model.artifact import load_artifact
 from model.errors import ArtifactError
+from model.space import SpaceName
 from tests.conftest import QUICK
 from training.config import load_config
 from training.data.datasets import Dataset, make_dataset
 from training.data.schema import INTERACTION_TYPES, ITEM_TYPES
 from training.loop import Epoch
+from training.splits import make_split
+from training.topology import graph_neighbour_overlap
 from training.trainer import Observer, Result, TrainingRun
+
+GEOMETRIES: tuple[SpaceName, ...] = ("euclidean", "hyperbolic")
 
 
 class Told:
@@ -79,6 +85,22 @@ def test_accuracy_by_steps_is_that_of_the_comparison(analysis: Analysis, result:
     for row in analysis.steps:
         assert row.ndcg_gain.mean == pytest.approx(row.ndcg - analysis.steps[0].ndcg)
         assert row.recall_gain.mean == pytest.approx(row.recall - analysis.steps[0].recall)
+
+
+def test_a_flat_model_is_analysed_in_flat_space(dataset: Dataset, tmp_path: Path) -> None:
+    # far from the origin, where the two spaces differ most
+    result = train(dataset, tmp_path, Told(), "encoder.space=euclidean", "encoder_fit.norm_penalty=0.0")
+    found = read_analysis(result.path)
+    assert found is not None
+    *_, without, ours = result.manifest.metrics
+    for row, metrics in ((found.steps[0], without), (found.steps[3], ours)):
+        assert row.ndcg == pytest.approx(metrics.values["ndcg@20"], abs=1e-6)
+    model = load_artifact(result.path).recommender
+    split = make_split(dataset, load_config("default").split, seed=0)
+    vectors = torch.from_numpy(model.index.vectors)
+    (items,) = [row for row in found.topology if row.points == "items after the diffusion"]
+    flat, curved = (graph_neighbour_overlap(vectors, split.train, geometry=name) for name in GEOMETRIES)
+    assert items.overlap == found.noise[0].graph == flat != curved
 
 
 def test_the_groups_make_up_the_whole(analysis: Analysis, result: Result) -> None:

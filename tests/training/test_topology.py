@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from model.config import NoiseConfig
-from model.geometry import distance
 from model.history import Histories
+from model.space import SpaceName, space
 from training.topology import (
     Kept,
     graph_neighbour_overlap,
@@ -20,6 +20,7 @@ from training.topology import (
 
 CLUSTERS, SIZE, DIM = 6, 5, 8
 ITEMS = CLUSTERS * SIZE
+GEOMETRIES: tuple[SpaceName, ...] = ("hyperbolic", "euclidean")
 
 
 def of(rows: list[list[int]]) -> Histories:
@@ -49,18 +50,30 @@ def test_radii_that_fall_with_the_degree_correlate_perfectly() -> None:
     assert np.isnan(radius_degree_spearman(torch.ones(4, DIM), degrees))
 
 
-def test_nearest_is_what_all_distances_say() -> None:
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_nearest_is_what_all_distances_say(geometry: SpaceName) -> None:
     generator = torch.Generator().manual_seed(1)
     queries, points = (torch.randn(n, DIM, generator=generator) for n in (7, 50))
-    found = nearest(queries, points, 5)
+    found = nearest(queries, points, 5, geometry=geometry)
     for query, indices in zip(queries.double(), found, strict=True):
-        distances = distance(query.expand(50, DIM), points.double())
+        distances = space(geometry).square(query.expand(50, DIM), points.double())
         assert indices.tolist() == distances.argsort()[:5].tolist()
+
+
+def test_what_is_near_depends_on_the_space() -> None:
+    """From (2, 0), (0.5, 0) is 1.5 away in both; (2, 1.4) is nearer on a straight line and farther on a geodesic."""
+    query, points = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.5, 0.0], [2.0, 1.4]])
+    assert nearest(query, points, 1, geometry="hyperbolic").tolist() == [[0]]
+    assert nearest(query, points, 1, geometry="euclidean").tolist() == [[1]]
+    points, train = torch.cat((query, points)), of([[0, 1], [2]])
+    rows = np.array([0])
+    assert graph_neighbour_overlap(points, train, 1, rows=rows) == 1.0
+    assert graph_neighbour_overlap(points, train, 1, rows=rows, geometry="euclidean") == 0.0
 
 
 def test_a_point_is_not_its_own_neighbour_and_few_points_have_few() -> None:
     points = torch.randn(4, DIM, generator=torch.Generator().manual_seed(2))
-    found = nearest(points, points, 20, own=np.arange(4))
+    found = nearest(points, points, 20, geometry="hyperbolic", own=np.arange(4))
     assert [sorted(row) for row in found.tolist()] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
 
 
@@ -111,7 +124,9 @@ def along(kind: str) -> list[Kept]:
     config = NoiseConfig.model_validate({"kind": kind, "angular": False})
     generator = torch.Generator().manual_seed(0)
     times = [0, 1, 25, 50]
-    return noise_overlap(vectors, graph, config, times, max_radius=4.0, rows=rows, generator=generator)
+    return noise_overlap(
+        vectors, graph, config, times, max_radius=4.0, geometry="hyperbolic", rows=rows, generator=generator
+    )
 
 
 def test_noise_at_time_0_changes_nothing_and_later_ever_more() -> None:

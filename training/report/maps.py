@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
 from model.artifact import Artifact
+from model.space import SpaceName
 from training.corpus import some
 from training.report.canvas import CATEGORIES, GRID, INK, MUTED, SERIES, draw, log_axis
 from training.report.figure import Figure, Mark
@@ -93,7 +94,8 @@ def disk(artifact: Artifact, *, seed: int = 0) -> Figure:
         f"most interactions, “{titles[order[0]]}”, is at {radii[order[0]]:.2f}."
     )
     if kinds.names:
-        finding = _together(vectors, metadata.categories, generator)
+        geometry = artifact.recommender.diffusion.config.encoder.space
+        finding = _together(vectors, metadata.categories, generator, geometry=geometry)
     legend = [Mark(name, colour, None) for name, colour in zip(kinds.names, CATEGORIES, strict=False)]
     colours = f"Colour is the rarest of an item's categories among the {len(kinds.names)} most frequent. "
     return Figure(
@@ -220,7 +222,11 @@ def _kinds(categories: Sequence[Sequence[str]]) -> _Kinds:
 
 
 def _together(
-    vectors: npt.NDArray[np.float32], categories: Sequence[Sequence[str]], generator: np.random.Generator
+    vectors: npt.NDArray[np.float32],
+    categories: Sequence[Sequence[str]],
+    generator: np.random.Generator,
+    *,
+    geometry: SpaceName,
 ) -> str:
     """How often neighbours are of one category."""
     names = {name: column for column, name in enumerate(sorted({name for mine in categories for name in mine}))}
@@ -229,7 +235,7 @@ def _together(
         has[row, [names[name] for name in mine]] = 1
     rows = some(generator, np.flatnonzero(has.any(1)), max(min(1000, CELLS // len(vectors)), 1))
     points = torch.from_numpy(vectors)
-    found = nearest(points[rows], points, K, own=rows)
+    found = nearest(points[rows], points, K, geometry=geometry, own=rows)
     alike = (has[rows] @ has.T) > 0
     alike[np.arange(len(rows)), rows] = False
     near = np.take_along_axis(alike, found, axis=1).mean()
