@@ -1,8 +1,12 @@
+import hypothesis
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig, NoiseConfig
 from model.denoiser import Denoiser, time_embedding
+from model.geometry import radius
+from model.noise import sampling_times
 from model.process import Process
 
 DIM, CONDITIONS = 8, 3
@@ -62,6 +66,53 @@ def test_the_last_step_returns_the_prediction_not_the_noised_state() -> None:
     z_1 = levels[1].sqrt() * first + (1 - levels[1]).sqrt() * noise
     expected = model.predict(z_1, anchor, condition, torch.full((5,), 1))
     torch.testing.assert_close(model.reverse(anchor, condition, 2), expected)
+
+
+class Oracle(Process):
+    """Knows z_0 = `truth` (b, d), and keeps the states z_t that it is asked at."""
+
+    truth: torch.Tensor
+    states: list[torch.Tensor]
+
+    def predict(
+        self, z_t: torch.Tensor, anchor: torch.Tensor, condition: torch.Tensor, t: torch.Tensor
+    ) -> torch.Tensor:
+        self.states.append(z_t)
+        return self.truth
+
+
+@hypothesis.given(
+    st.sampled_from(["directional", "isotropic", "none"]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 60),
+    st.sampled_from([1e-3, 1.0, 8.0]),
+    st.integers(0, 2**31),
+    st.data(),
+)
+def test_who_knows_z_0_ends_there_by_way_of_its_forward_process(
+    kind: str, radial: bool, angular: bool, timesteps: int, size: float, seed: int, data: st.DataObject
+) -> None:
+    """All states are z_0 under one and the same noise, that of the start, unless the radius of one was clamped."""
+    steps = data.draw(st.integers(1, timesteps))
+    noise = NoiseConfig.model_validate({"kind": kind, "radial": radial, "angular": angular, "timesteps": timesteps})
+    generator = torch.Generator().manual_seed(seed)
+    mu, *rows = torch.randn(1 + 2 * 6, DIM, generator=generator, dtype=torch.float64)
+    anchor, truth = size * torch.stack(rows[:6]), size * torch.stack(rows[6:])
+    config = ModelConfig(encoder=EncoderConfig(dim=DIM), noise=noise, denoiser=DenoiserConfig(hidden=8), steps=1)
+    model = Oracle(config, CONDITIONS, mu=mu, sigma=torch.ones(DIM)).double()
+    model.truth, model.states = truth, []
+    assert torch.equal(model.reverse(anchor, torch.zeros(6, CONDITIONS, DIM), steps), truth)
+
+    states = torch.stack(model.states)  # (steps, b, d)
+    levels = model.levels[sampling_times(timesteps, steps)].view(-1, 1, 1)
+    held = (states - levels.sqrt() * truth) / (1 - levels).sqrt()
+    radii = radius(states).squeeze(-1)
+    free = torch.ones(6, dtype=torch.bool)
+    if radial:
+        assert (radii <= config.encoder.max_radius + 1e-9).all()
+        free = (radii < config.encoder.max_radius - 1e-9).all(0)
+    torch.testing.assert_close(held[:, free], held[:1, free].expand_as(held[:, free]), rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("steps", [51, -1])
