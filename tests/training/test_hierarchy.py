@@ -103,8 +103,8 @@ def summed(user: int, *, following: int) -> np.ndarray:
     """All items of kind i of the first sort and kind j of the second, mixed; then some of kind i + j of the third."""
     generator = np.random.default_rng(user)
     i, j = user % KINDS, user // KINDS % KINDS
-    third = 2 * KINDS + (i + j) % KINDS
-    first, second, third = (start * ALIKE + generator.permutation(ALIKE) for start in (i, KINDS + j, third))
+    kinds = (i, KINDS + j, 2 * KINDS + (i + j) % KINDS)
+    first, second, third = (kind * ALIKE + generator.permutation(ALIKE) for kind in kinds)
     past = generator.permutation(np.concatenate((first, second)))
     return np.concatenate((past, third[:following])).astype(np.int32)
 
