@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ABLATIONS", "NO_DENOISER", "NO_NOISE", "NO_STEPS", "Ablation"]
+__all__ = ["ABLATIONS", "ISOTROPIC", "NO_DENOISER", "NO_NOISE", "NO_STEPS", "Ablation"]
 
 ENCODER = ("search: encoder", "encoder")
 MORE_HALF_LIVES = "history.half_lives=[0.5, 1.5, 4.0, 10.0, 25.0, 80.0, 300.0, 'uniform']"
@@ -70,6 +70,7 @@ ABLATIONS = (
     Ablation("items not learned on in stage 3", ("diffusion_fit.items_learning_rate=0.0",), shared=ATTENTION),
     Ablation("hinge in stage 3", ("diffusion_fit.loss=hinge", "diffusion_fit.negatives=50"), shared=ATTENTION),
     Ablation("one next item in stage 3", ("diffusion_fit.horizon=1",), shared=ATTENTION),
+    Ablation("two networks, for item and user", ("diffusion.networks=both",), shared=ATTENTION),
     Ablation("base estimate not learned", ("diffusion.base=fixed",), shared=ATTENTION),
     Ablation("hinge in stage 1", ("encoder_fit.loss=hinge", "encoder_fit.negatives=50")),
     Ablation("points on the manifold", ("encoder.parametrisation=manifold", "encoder_fit.learning_rate=0.03")),

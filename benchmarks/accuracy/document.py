@@ -29,9 +29,11 @@ class Result(Frozen):
     ablation: str | None = Field(description="what differs from the preset, None for the preset as it is")
     described: str = Field(description="the model and its settings, for people")
     seed: int = Field(description="seed of all randomness")
-    mode: str = Field(description="paper: asked with the training histories; live: with later interactions added")
+    mode: str = Field(description="paper: asked with the training histories; live: with others added")
     metrics: dict[str, float] = Field(description="metric, such as recall@20, to mean over users")
-    fit_seconds: float = Field(description="seconds of training, its own tuning included")
+    fit_seconds: float = Field(
+        description="seconds of training; the search for how long, or for settings, included where each fit makes one"
+    )
     fit_cpu_seconds: float = Field(description="CPU seconds of all its threads meanwhile")
     evaluation_seconds: float = Field(description="seconds of asking, all modes together")
     peak_rss_bytes: int = Field(description="greatest resident memory of the run's process")

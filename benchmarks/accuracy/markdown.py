@@ -6,14 +6,15 @@ from statistics import mean, stdev
 from benchmarks.accuracy.ablations import NO_DENOISER, NO_NOISE, NO_STEPS
 from benchmarks.accuracy.document import Comparison, Document, Result
 from benchmarks.baselines.registry import BASELINES, TRAINED
-from benchmarks.report import markdown_table
+from benchmarks.baselines.searched import Searched
+from benchmarks.report import machine, markdown_table
 from training.search import SCORED_USERS
 
 __all__ = ["render"]
 
 MODES = {
     "paper": "the history is what was learned from, the truth is the part `test`",
-    "live": "the model is asked later: interactions that came since are in the history, and it has not learned again "
+    "live": "interactions that it has not learned from are in the history too, and it has not learned again "
     "(lightgcn knows users by what they had when it learned, and answers as before)",
 }
 ACCURACY = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "precision@20", "mrr@20")
@@ -28,9 +29,8 @@ def render(document: Document) -> str:
     software = ", ".join(f"{name} {version}" for name, version in environment.software.items())
     parts = [
         "# Accuracy",
-        f"Written by `{environment.command}` ({environment.date}; {environment.device}, {environment.processor}, "
-        f"{environment.threads} threads, load at the end {environment.load:.1f}; {software}). "
-        "Not edited by hand.",
+        f"Written by `{environment.command}` ({environment.date}; {machine(environment)} at the end; {software}). Not "
+        "edited by hand.",
         f"Data: {data.name}, {data.users:,} users, {data.items:,} items, {data.interactions:,} interactions learned "
         f"from, histories {order}. {data.protocol[:1].upper()}{data.protocol[1:]}."
         + (f" Dropped: {data.dropped}." if data.dropped else ""),
@@ -54,7 +54,7 @@ def render(document: Document) -> str:
         parts.append(f"Left out: {reasons}.")
     presets = [c for c in document.comparisons if ":" not in c.other]
     if presets:
-        parts += ["## Presets beside baselines", _INTERVALS, _comparisons(presets)]
+        parts += ["## Presets beside baselines and each other", _INTERVALS, _comparisons(presets)]
     ablations = [c for c in document.comparisons if ":" in c.other]
     if ablations:
         parts += ["## Ablations", _INTERVALS, _ABLATIONS, _comparisons(ablations)]
@@ -75,9 +75,9 @@ _ABLATIONS = (
 )
 _TOPOLOGY = (
     "The items as each stage left them; the attention and the diffusion move them (not in `paper`). Spearman's "
-    "correlation of radius and degree says how well the order of radii is that of popularity; graph-neighbour overlap "
-    "is the share of an item's (a user's) 20 nearest that are among its 20 graph neighbours. Users are as they are "
-    "answered, without diffusion (0 steps) and with it."
+    "correlation of radius and degree says how well the order of radii is that of popularity, and is negative where "
+    "popular items lie near the origin; graph-neighbour overlap is the share of an item's (a user's) 20 nearest that "
+    "are among its 20 graph neighbours. Users are as they are answered, without diffusion (0 steps) and with it."
 )
 
 
@@ -133,7 +133,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
 
 def _fitting() -> str:
     """What seconds of fitting hold."""
-    searched = [name for name in BASELINES if name not in TRAINED and name != "popularity"]
+    searched = [name for name, baseline in BASELINES.items() if isinstance(baseline, Searched)]
     return (
         f"Seconds of fitting: {', '.join(searched)} look for their settings in every fit, on all held-out users, which "
         f"is in the seconds. Presets and {', '.join(TRAINED)} look for how long to train, on {SCORED_USERS:,} held-out "
@@ -149,27 +149,31 @@ def _worth(comparisons: Sequence[Comparison]) -> list[str]:
         shown = [f"{c.mode} {c.difference:+.4f}, {_direction(c)}" for c in rows if ":" not in c.model]
         if shown:
             sentences.append(f"- {change}: {'; '.join(shown)}")
-    return (
-        ["What the diffusion is worth, NDCG@20 of `default` less that of:", "\n".join(sentences)] if sentences else []
-    )
+    title = "What the diffusion is worth, NDCG@20 of `default` less that of:"
+    return [title, "\n".join(sentences)] if sentences else []
 
 
 def _direction(comparison: Comparison) -> str:
     if not comparison.excludes_zero:
-        return "nothing is shown"
-    return "better with it" if comparison.difference > 0 else "better without it"
+        return "the interval includes 0, so nothing is shown for `default`"
+    if comparison.difference < 0:
+        return "the interval excludes 0 and `default` is worse, so nothing is shown for it"
+    return "the interval excludes 0 and `default` is better"
 
 
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
-    """Which changes are shown to be no worse, in what."""
+    """Which changes are shown to be better, and for which nothing is shown, in what."""
     unclear = [f"{_pair(c)} ({c.mode} {c.metric})" for c in comparisons if not c.excludes_zero]
     better = [f"{_pair(c)} ({c.mode} {c.metric})" for c in comparisons if c.excludes_zero and c.difference < 0]
     parts = []
     if better:
-        parts.append("The change is better: " + "; ".join(better) + ".")
+        parts.append("The change is shown to be better, for: " + "; ".join(better) + ".")
     if unclear:
-        parts.append("The difference includes 0, so nothing is shown, for: " + "; ".join(unclear) + ".")
-    return parts or ["Every change is worse, and every difference excludes 0."]
+        nothing = "The interval includes 0, so nothing is shown to be gained by doing without the change, for: "
+        parts.append(nothing + "; ".join(unclear) + ".")
+    if len(better) + len(unclear) < len(comparisons):
+        parts.append(f"{'All else' if parts else 'Every change'} is shown to be worse.")
+    return parts
 
 
 def _pair(comparison: Comparison) -> str:
@@ -191,22 +195,30 @@ def _kept(document: Document) -> list[str]:
         ("items' graph-neighbour overlap", "encoder", "diffusion"),
         ("items' graph-neighbour overlap", "attention", "diffusion"),
     )
-    rows = []
+    rows, less = [], []
     for topology in document.topology:
         pairs = [(f"{name}, {one}", f"{name}, {other}") for name, one, other in names]
         users = [name for name in topology.figures if name.startswith("users' graph-neighbour overlap")]
         pairs += [(users[0], last) for last in users[1:]]
         for before, after in pairs:
             share = _share(topology.figures.get(before), topology.figures.get(after))
-            if share is not None:
-                verdict = "yes" if share >= KEPT else "no"
-                rows.append([topology.model, str(topology.seed), before, after, f"{share:.1%}", verdict])
+            if share is None:
+                continue
+            kept = share >= KEPT
+            rows.append([topology.model, str(topology.seed), before, after, f"{share:.1%}", "yes" if kept else "no"])
+            if not kept:
+                less.append(f"{topology.model} (seed {topology.seed}), {before} to {after} ({share:.1%})")
+    if not rows:
+        return []
     header = ["model", "seed", "before", "after", "after / before", f"at least {KEPT:.0%}"]
-    return [markdown_table(header, rows)] if rows else []
+    verdict = (
+        f"Less than {KEPT:.0%} is kept of: {'; '.join(less)}." if less else f"At least {KEPT:.0%} is kept of each."
+    )
+    return [markdown_table(header, rows), verdict]
 
 
 def _share(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None or before <= 0 else after / before
+    return None if before is None or after is None or before == 0 else after / before
 
 
 def _figure(value: float | None) -> str:
