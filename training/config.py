@@ -112,7 +112,7 @@ class AttentionFitConfig(RankingConfig):
         description="better: a model whose attention predicts what is held out no better than means of the history do "
         "goes without; or always",
     )
-    budget: Budget = Budget(updates=450, least_epochs=6)
+    budget: Budget = Budget(updates=300, least_epochs=6)
     full_up_to: Annotated[int, Field(ge=1)] = Field(
         10**7,
         description="where interactions x items are more than this, the softmax is estimated from a sample of the "

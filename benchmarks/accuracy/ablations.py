@@ -78,7 +78,7 @@ ABLATIONS = (
     Ablation("no attention", ("attention.length=0",), shared=ENCODER, needs_order=True, every_seed=True),
     Ablation(
         "attention trained twice as long",
-        ("attention_fit.budget.least_epochs=12", "attention_fit.budget.updates=900"),
+        ("attention_fit.budget.least_epochs=12", "attention_fit.budget.updates=600"),
         shared=ENCODER,
         needs_order=True,
     ),
