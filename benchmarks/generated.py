@@ -106,7 +106,7 @@ def generate_artifact(
         diffusion.base_weights.data[:] = 1 / (config.vectors - 1)
         diffusion.base_weights.data[-1] = 0
     histories = generate_histories(users, items, mean_length, generator=generator)
-    model = TrainedModel(diffusion, torch.from_numpy(vectors), torch.from_numpy(vectors / 2))
+    model = TrainedModel(config, diffusion.weights(), vectors, vectors * np.float32(0.5))
     on_phase("index", 0, 0)
     model = indexed(model, histories)
     on_phase("catalogue", 0, 0)

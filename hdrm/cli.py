@@ -67,6 +67,7 @@ EXTRA_OF = {
     "pydantic_settings": "serve",
     "redis": "serve",
     "scipy": "train",
+    "torch": "train",
     "uvicorn": "serve",
 }
 

@@ -18,18 +18,15 @@ byte in any file is noticed and named (model.manifest).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
 from model.analysis import ANALYSIS, Analysis
 from model.config import ModelConfig
-from model.diffusion import UserDiffusion
 from model.errors import ArtifactError
 from model.fragments import Fragments
 from model.history import Histories
@@ -39,8 +36,11 @@ from model.recommender import Recommender
 from model.retrieval import ApproximateIndex, LorentzScan
 from model.retrieval.approximate import read_lists, write_lists
 from model.vocabulary import Vocabulary
+from model.weights import Weights, check_weights
 
 __all__ = ["Artifact", "Catalogue", "TrainedModel", "load_artifact", "verify_artifact", "write_artifact"]
+
+Float32 = npt.NDArray[np.float32]
 
 INDEX = "index.faiss"
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
@@ -51,16 +51,18 @@ class TrainedModel:
     """What training learned.
 
     Attributes:
-        diffusion: the user's side.
+        config: its settings.
+        weights: the user's side.
         vectors: items' tangent vectors, (m, d) float32.
         messages: items' messages, (m, d) float32.
         index: finds the items of a large catalogue; None for a scan.
         recall: what the index was measured to find, by name.
     """
 
-    diffusion: UserDiffusion
-    vectors: Tensor
-    messages: Tensor
+    config: ModelConfig
+    weights: Weights
+    vectors: Float32
+    messages: Float32
     index: ApproximateIndex | None = None
     recall: Mapping[str, float] = field(default_factory=dict)
 
@@ -77,10 +79,9 @@ class TrainedModel:
 
     def recommender(self, counts: npt.NDArray[np.int64]) -> Recommender:
         """A recommender over these arrays; `counts` (m,) are the items' interactions."""
-        geometry = self.diffusion.config.encoder.space
-        index = self.index or LorentzScan(self.vectors.numpy(), geometry=geometry)
+        index = self.index or LorentzScan(self.vectors, geometry=self.config.encoder.space)
         popular = np.argsort(-counts, kind="stable").astype(np.int32)
-        return Recommender(self.diffusion, self.messages, index, popular)
+        return Recommender(self.config, self.weights, self.messages, index, popular)
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,18 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A loaded artifact."""
+    """A loaded artifact.
+
+    Attributes:
+        manifest: what it is.
+        model: what training learned.
+        recommender: the same, ready to answer.
+        catalogue: who and what it knows.
+        probe: answers it must give.
+    """
 
     manifest: Manifest
+    model: TrainedModel
     recommender: Recommender
     catalogue: Catalogue
     probe: Probe
@@ -128,7 +138,7 @@ def write_artifact(
             metrics, diagnostics, run).
         analysis: written beside it; nothing that serves reads it.
     """
-    save_file(dict(model.diffusion.state_dict()), directory / "weights.safetensors")
+    save_file(dict(model.weights), directory / "weights.safetensors")
     if model.index is not None:
         write_lists(model.index.lists, directory / INDEX)
     for name, array in (_items(model) | _arrays(catalogue)).items():
@@ -140,7 +150,7 @@ def write_artifact(
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         version="",
-        model=model.diffusion.config,
+        model=model.config,
         curvature=CURVATURE,
         retrieval=model.retrieval,
         files=files,
@@ -193,19 +203,14 @@ def load_artifact(directory: Path) -> Artifact:
     manifest = read_manifest(directory)
     try:
         weights = load_file(directory / "weights.safetensors")
-        blank = torch.ones(2, 2, manifest.model.encoder.dim)  # the weights bring the statistics
-        diffusion = UserDiffusion(manifest.model, mu=blank[0], sigma=blank[1])
-        diffusion.load_state_dict(weights)
-        # torch takes writable arrays alone: these copy a page that is written to, which never happens
-        vectors, messages = (
-            torch.from_numpy(_mapped(directory, f"{name}.npy", "c")) for name in ("vectors", "messages")
-        )
+        check_weights(weights, manifest.model)
+        vectors, messages = (_mapped(directory, f"{name}.npy") for name in ("vectors", "messages"))
         catalogue = _read_catalogue(directory)
         probe = Probe.model_validate_json((directory / "probe.json").read_bytes())
         _check_parts(catalogue, vectors, messages, probe, manifest.model)
         index = _read_index(directory, manifest, vectors)
-        model = TrainedModel(diffusion, vectors, messages, index, manifest.retrieval.recall)
-        return Artifact(manifest, model.recommender(catalogue.counts), catalogue, probe)
+        model = TrainedModel(manifest.model, weights, vectors, messages, index, manifest.retrieval.recall)
+        return Artifact(manifest, model, model.recommender(catalogue.counts), catalogue, probe)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
 
@@ -225,20 +230,20 @@ def _arrays(catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
 
 
 def _items(model: TrainedModel) -> dict[str, npt.NDArray[Any]]:
-    return {"vectors.npy": model.vectors.contiguous().numpy(), "messages.npy": model.messages.contiguous().numpy()}
+    return {"vectors.npy": model.vectors, "messages.npy": model.messages}
 
 
-def _mapped(directory: Path, name: str, mode: Literal["r", "c"] = "r") -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.load(directory / name, mmap_mode=mode, allow_pickle=False)
-    return array
+def _mapped(directory: Path, name: str) -> npt.NDArray[Any]:
+    # a plain array over the map: a memmap object takes ten times as long to cut a piece from
+    return np.asarray(np.load(directory / name, mmap_mode="r", allow_pickle=False))
 
 
-def _read_index(directory: Path, manifest: Manifest, vectors: Tensor) -> ApproximateIndex | None:
+def _read_index(directory: Path, manifest: Manifest, vectors: Float32) -> ApproximateIndex | None:
     info = manifest.retrieval
     if info.kind == "scan" or info.probes is None:
         return None
     return ApproximateIndex(
-        vectors.numpy(),
+        vectors,
         read_lists(directory / INDEX),
         probes=info.probes,
         overfetch={int(k): m for k, m in info.overfetch.items()},
@@ -247,26 +252,22 @@ def _read_index(directory: Path, manifest: Manifest, vectors: Tensor) -> Approxi
 
 
 def _read_catalogue(directory: Path) -> Catalogue:
-    def array(name: str) -> npt.NDArray[Any]:
-        # a plain array over the map: a memmap object takes ten times as long to cut a piece from
-        return np.asarray(_mapped(directory, name))
-
     return Catalogue(
-        users=Vocabulary(array("users.bytes.npy"), array("users.offsets.npy")),
-        items=Vocabulary(array("items.bytes.npy"), array("items.offsets.npy")),
-        histories=Histories(array("history.indptr.npy"), array("history.items.npy")),
-        counts=array("popularity.npy"),
-        fragments=Fragments(array("fragments.bytes.npy"), array("fragments.offsets.npy")),
+        users=Vocabulary(_mapped(directory, "users.bytes.npy"), _mapped(directory, "users.offsets.npy")),
+        items=Vocabulary(_mapped(directory, "items.bytes.npy"), _mapped(directory, "items.offsets.npy")),
+        histories=Histories(_mapped(directory, "history.indptr.npy"), _mapped(directory, "history.items.npy")),
+        counts=_mapped(directory, "popularity.npy"),
+        fragments=Fragments(_mapped(directory, "fragments.bytes.npy"), _mapped(directory, "fragments.offsets.npy")),
     )
 
 
-def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe: Probe, model: ModelConfig) -> None:
+def _check_parts(catalogue: Catalogue, vectors: Float32, messages: Float32, probe: Probe, model: ModelConfig) -> None:
     """Raise ValueError unless all parts are what they should be and speak of the same users and items."""
     n_items, dim = len(catalogue.items), model.encoder.dim
     histories = catalogue.histories
     types = {
-        "vectors": (vectors.dtype, torch.float32),
-        "messages": (messages.dtype, torch.float32),
+        "vectors": (vectors.dtype, np.dtype(np.float32)),
+        "messages": (messages.dtype, np.dtype(np.float32)),
         "popularity": (catalogue.counts.dtype, np.dtype(np.int64)),
         "history items": (histories.items.dtype, np.dtype(np.int32)),
         **{
@@ -278,8 +279,8 @@ def _check_parts(catalogue: Catalogue, vectors: Tensor, messages: Tensor, probe:
         if got != expected:
             raise ValueError(f"{name}: got {got}, expected {expected}")
     sizes = {
-        "vectors": (tuple(vectors.shape), (n_items, dim)),
-        "messages": (tuple(messages.shape), (n_items, dim)),
+        "vectors": (vectors.shape, (n_items, dim)),
+        "messages": (messages.shape, (n_items, dim)),
         "popularity": (catalogue.counts.shape, (n_items,)),
         "fragments": (len(catalogue.fragments), n_items),
         "histories": (len(histories), len(catalogue.users)),

@@ -1,7 +1,7 @@
 """The users' side of the model in the form that answers requests: from conditions to vectors in two compiled calls.
 
-It computes what `model.diffusion.UserDiffusion.forward` computes, to float32 rounding, with everything that does not
-depend on the user worked out beforehand: the condition's part of the first layer, which is the same at every step;
+It computes what `model.diffusion.UserDiffusion.forward` computes, to float32 rounding and without torch. What does not
+depend on the user is worked out beforehand: the condition's part of the first layer, which is the same at every step;
 the time embedding's; the standardisation, which is folded into the weights; the coefficients of each step.
 
 Symbols as in model.process and model.kernels.
@@ -11,14 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from model import kernels
-from model.denoiser import time_embedding
-from model.diffusion import UserDiffusion
-from model.noise import sampling_times
-from model.process import Process
+from model.config import ModelConfig
+from model.schedule import sampling_times, signal_levels, time_embeddings
+from model.weights import PER_LAYER, Weights, layer
 
 __all__ = ["CompiledDiffusion"]
 
@@ -31,28 +28,29 @@ class CompiledDiffusion:
     A user's vector is the same in any batch, bit for bit.
 
     Args:
-        diffusion: the trained modules, on the CPU.
+        config: the model's settings.
+        weights: what was learned.
         steps: reverse steps, 0 to T.
 
     Raises:
         ValueError: steps outside that range.
     """
 
-    @torch.inference_mode()
-    def __init__(self, diffusion: UserDiffusion, steps: int) -> None:
-        means = diffusion.config.vectors
-        base = diffusion.base_weights
-        self._dim = diffusion.config.encoder.dim
+    def __init__(self, config: ModelConfig, weights: Weights, steps: int) -> None:
+        means, base = config.vectors, weights["base_weights"]
+        gate = config.diffusion.gate
+        share = 1 / (1 + np.exp(-float(weights["gate_logit"]))) if gate == "learned" else gate
+        self._dim = config.encoder.dim
         self._base_weights = _array(base)
-        self._mixing = float(diffusion.gate), float(diffusion.log_scale.exp()), diffusion.config.encoder.max_radius
+        self._mixing = float(share), float(np.exp(weights["log_scale"])), config.encoder.max_radius
         self._reverses: list[_Reverse] = []
-        if steps and diffusion.user is None:
-            self._reverses = [_reverse(diffusion.item, base, slice(0, means), means, steps)]
-        elif steps and diffusion.user is not None:
-            newest = torch.eye(means + 1)[-1]
+        if steps and config.diffusion.networks == "item":
+            self._reverses = [_reverse(config, weights, "item", base, slice(0, means), means, steps)]
+        elif steps:
+            newest = np.eye(means + 1)[-1]
             self._reverses = [
-                _reverse(diffusion.item, newest, slice(0, means), means + 1, steps),
-                _reverse(diffusion.user, base, slice(means, means + 1), means + 1, steps),
+                _reverse(config, weights, "item", newest, slice(0, means), means + 1, steps),
+                _reverse(config, weights, "user", base, slice(means, means + 1), means + 1, steps),
             ]
 
     def __call__(self, condition: Float32) -> Float32:
@@ -85,44 +83,55 @@ class _Reverse(NamedTuple):
     head_bias: Float32
 
 
-def _reverse(process: Process, anchor_weights: Tensor, given: slice, conditions: int, steps: int) -> _Reverse:
+def _reverse(
+    config: ModelConfig,
+    weights: Weights,
+    name: str,
+    anchor_weights: npt.ArrayLike,
+    given: slice,
+    conditions: int,
+    steps: int,
+) -> _Reverse:
     """`Process.reverse`; `given` says which of all the condition's vectors the network is told."""
-    config, network, sigma = process.config, process.denoiser, process.sigma
-    first, *deeper = [layer for layer in network.body if isinstance(layer, nn.Linear)]
-    dim, hidden = len(sigma), first.out_features
-    n_given = given.stop - given.start
-    # z_t, the condition's vectors and the time are columns of the first layer's weight, one after the other
-    of_z, of_condition, of_time = torch.split(first.weight.double(), [dim, n_given * dim, network.time_dim], dim=1)
-    of_all = torch.zeros(conditions, dim, hidden, dtype=torch.float64)
-    of_all[given] = of_condition.T.reshape(n_given, dim, hidden) / sigma[:, None]
-    times = torch.tensor(sampling_times(config.timesteps, steps))
-    embedded = time_embedding(times / config.timesteps, network.time_dim)
-    biases = embedded.double() @ of_time.T + first.bias
-    levels = process.levels.double()[times]
+    noise, network = config.noise, config.denoiser
+    mu, sigma = (weights[f"{name}.{what}"].astype(np.float64) for what in ("mu", "sigma"))
+    (first, bias), *deeper = (
+        layer(weights, f"{name}.denoiser.body.{PER_LAYER * number}") for number in range(network.depth)
+    )
+    head, head_bias = layer(weights, f"{name}.denoiser.head")
+    dim, n_given = len(sigma), given.stop - given.start
+    # z_t, the condition's vectors and the time are rows of the first layer's matrix, one after the other
+    of_z, of_condition, of_time = np.split(first.astype(np.float64), [dim, dim + n_given * dim])
+    of_all = np.zeros((conditions, dim, network.hidden))
+    of_all[given] = of_condition.reshape(n_given, dim, network.hidden) / sigma[:, None]
+    times = sampling_times(noise.timesteps, steps)
+    biases = time_embeddings(times, noise.timesteps, network.time_dim) @ of_time + bias
+    levels = signal_levels(noise)[times]
     # z_0 and the noise it implies, at the earlier level
-    kept = ((1 - levels[1:]) / (1 - levels[:-1])).sqrt()
-    taken = levels[1:].sqrt() - kept * levels[:-1].sqrt()
+    kept = np.sqrt((1 - levels[1:]) / (1 - levels[:-1]))
+    taken = np.sqrt(levels[1:]) - kept * np.sqrt(levels[:-1])
     # of other kinds there is no noise at eps = 0; this never leaves the anchor's side
-    noise = (1 - levels[0]).sqrt() * process.mu.abs() if config.kind == "directional" else torch.zeros(dim)
-    weights = torch.zeros(conditions)
-    weights[: len(anchor_weights)] = anchor_weights
+    start_noise = np.sqrt(1 - levels[0]) * np.abs(mu) if noise.kind == "directional" else np.zeros(dim)
+    combined = np.zeros(conditions)
+    anchor = np.asarray(anchor_weights)
+    combined[: len(anchor)] = anchor
     return _Reverse(
-        anchor_weights=_array(weights),
-        noise=_array(noise),
-        start=float(levels[0].sqrt()),
+        anchor_weights=_array(combined),
+        noise=_array(start_noise),
+        start=float(np.sqrt(levels[0])),
         kept=_array(kept),
         taken=_array(taken),
-        limit=process.max_radius if config.radial else float("inf"),
-        of_condition=_array(of_all.flatten(0, 1)),
-        of_z=_array((of_z / sigma).T),
+        limit=config.encoder.max_radius if noise.radial else float("inf"),
+        of_condition=_array(of_all.reshape(-1, network.hidden)),
+        of_z=_array(of_z / sigma[:, None]),
         biases=_array(biases),
-        deeper=_array(torch.stack([layer.weight.T for layer in deeper]) if deeper else torch.zeros(0, hidden, hidden)),
-        deeper_biases=_array(torch.stack([layer.bias for layer in deeper]) if deeper else torch.zeros(0, hidden)),
-        head=_array(network.head.weight.T * sigma),
-        head_bias=_array(network.head.bias * sigma),
+        deeper=_array(np.array([matrix for matrix, _ in deeper]).reshape(-1, network.hidden, network.hidden)),
+        deeper_biases=_array(np.array([biases for _, biases in deeper]).reshape(-1, network.hidden)),
+        head=_array(head * sigma),
+        head_bias=_array(head_bias * sigma),
     )
 
 
-def _array(values: Tensor) -> Float32:
-    """Contiguous, and independent of the tensor."""
-    return np.array(values.float().numpy(), order="C")
+def _array(values: npt.ArrayLike) -> Float32:
+    """Contiguous float32, and independent of what it is made of."""
+    return np.array(values, np.float32, order="C")

@@ -4,8 +4,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from model.space import SpaceName
-
 __all__ = [
     "UNIFORM",
     "AttentionConfig",
@@ -17,6 +15,7 @@ __all__ = [
     "HistoryConfig",
     "ModelConfig",
     "NoiseConfig",
+    "SpaceName",
 ]
 
 
@@ -27,6 +26,7 @@ class Frozen(BaseModel):
 
 
 UNIFORM: Literal["uniform"] = "uniform"
+SpaceName = Literal["hyperbolic", "euclidean"]
 HalfLife = Annotated[float, Field(gt=0)] | Literal["uniform"]
 
 

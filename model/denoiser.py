@@ -1,14 +1,12 @@
 """The reverse network f(z_t, c, t): predicts the clean vector z_0 (x0-prediction, HDRM's second stage)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from model.config import DenoiserConfig
 from model.dropout import Dropout
 
-__all__ = ["Denoiser", "time_embedding"]
+__all__ = ["Denoiser"]
 
 
 class Denoiser(nn.Module):
@@ -24,7 +22,6 @@ class Denoiser(nn.Module):
 
     def __init__(self, dim: int, conditions: int, config: DenoiserConfig) -> None:
         super().__init__()
-        self.time_dim = config.time_dim
         width = dim * (1 + conditions) + config.time_dim
         layers: list[nn.Module] = []
         for _ in range(config.depth):
@@ -35,20 +32,10 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, z_t: Tensor, condition: Tensor, t: Tensor) -> Tensor:
+    def forward(self, z_t: Tensor, condition: Tensor, time: Tensor) -> Tensor:
         """Correction to the condition's own estimate of z_0.
 
-        Shapes: z_t (b, d), condition (b, h, d), t (b,) in (0, 1] as a share of T -> (b, d).
+        Shapes: z_t (b, d), condition (b, h, d), time (b, time_dim), see `model.schedule.time_embeddings` -> (b, d).
         """
-        features = (z_t, condition.flatten(1), time_embedding(t, self.time_dim))
-        correction: Tensor = self.head(self.body(torch.cat(features, dim=-1)))
+        correction: Tensor = self.head(self.body(torch.cat((z_t, condition.flatten(1), time), dim=-1)))
         return correction
-
-
-def time_embedding(t: Tensor, dim: int) -> Tensor:
-    """Sinusoidal embedding of times in (0, 1], at angular frequencies from 1 to 1000: (b,) -> (b, dim)."""
-    half = dim // 2
-    frequencies = torch.exp(torch.arange(half, dtype=t.dtype) * (math.log(1000.0) / max(half - 1, 1)))
-    angles = t.unsqueeze(-1) * frequencies.to(t.device)
-    embedding = torch.cat((torch.sin(angles), torch.cos(angles)), dim=-1)
-    return torch.nn.functional.pad(embedding, (0, dim - 2 * half))

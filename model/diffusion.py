@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from model.attention import Attention
 from model.config import ModelConfig
 from model.geometry import cap_radius
-from model.history import Histories, history_vectors, mean_vectors
+from model.history import Histories
+from model.means import history_vectors, mean_vectors
 from model.process import Process
+from model.weights import Weights, check_weights
 
 __all__ = ["Target", "UserDiffusion"]
 
@@ -75,6 +77,23 @@ class UserDiffusion(nn.Module):
         if self.attention is not None:
             self.attention.eval()
         return self
+
+    @classmethod
+    def of(cls, config: ModelConfig, weights: Weights) -> Self:
+        """With weights as `weights` gives them; on the CPU, for use, not for training.
+
+        Raises:
+            ValueError: they are not of a model with these settings.
+        """
+        check_weights(weights, config)
+        blank = torch.ones(2, 2, config.encoder.dim)  # the weights bring the statistics
+        made = cls(config, mu=blank[0], sigma=blank[1])
+        made.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in weights.items()})
+        return made.eval()
+
+    def weights(self) -> Weights:
+        """A copy of the parameters and statistics, contiguous, see `model.weights`."""
+        return {name: values.detach().cpu().numpy().copy() for name, values in self.state_dict().items()}
 
     @property
     def gate(self) -> Tensor:

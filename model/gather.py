@@ -8,14 +8,11 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from model import kernels
-from model.attention import Attention
-from model.config import UNIFORM, HalfLife
-from model.diffusion import UserDiffusion
+from model.config import UNIFORM, HalfLife, ModelConfig
 from model.history import Histories
+from model.weights import Weights, layer
 
 __all__ = ["ConditionGather"]
 
@@ -28,17 +25,17 @@ class ConditionGather:
     A user's are the same in any batch, bit for bit.
 
     Args:
-        diffusion: the trained modules, on the CPU. What is learned on later is not noticed.
+        config: the model's settings.
+        weights: what was learned.
         items: items' tangent vectors, (m, d) float32.
         messages: items' messages, (m, d) float32.
     """
 
-    def __init__(self, diffusion: UserDiffusion, items: Tensor, messages: Tensor) -> None:
-        config, attention = diffusion.config, diffusion.attention
+    def __init__(self, config: ModelConfig, weights: Weights, items: Float32, messages: Float32) -> None:
         longest = config.history.max_length
         self._parts: list[_Part] = [_Means(config.history.half_lives, longest, messages)]
-        if attention is not None:
-            self._parts.append(_Attended(attention, items))
+        if config.attention.length:
+            self._parts.append(_Attended(weights, items))
         if config.diffusion.networks == "both":
             self._parts.append(_Means((UNIFORM,), longest, items))
         self._shape = sum(len(part) for part in self._parts), items.shape[1]
@@ -71,8 +68,8 @@ class _Means:
         vectors: (m, d) float32.
     """
 
-    def __init__(self, half_lives: tuple[HalfLife, ...], longest: int, vectors: Tensor) -> None:
-        self._vectors = vectors.numpy()
+    def __init__(self, half_lives: tuple[HalfLife, ...], longest: int, vectors: Float32) -> None:
+        self._vectors = vectors
         rates = np.array([np.inf if half_life == UNIFORM else half_life for half_life in half_lives], np.float64)
         weights = np.exp2(-np.arange(longest) / rates[:, None])
         # oldest first, as histories are: the weights of a row are the last ones
@@ -93,17 +90,17 @@ class _Attended:
     """What comes next by the newest items.
 
     Args:
-        attention: the block.
+        weights: what was learned.
         vectors: items' own, (m, d) float32.
     """
 
-    @torch.inference_mode()
-    def __init__(self, attention: Attention, vectors: Tensor) -> None:
-        self._vectors = vectors.numpy()
+    def __init__(self, weights: Weights, vectors: Float32) -> None:
+        self._vectors = vectors
         scale = vectors.shape[1] ** -0.5
-        question, *layers = (attention.question, attention.answer, attention.first, attention.second, attention.head)
-        self._question = _array(question.weight.T * scale), _array(question.bias * scale), _array(attention.by_age)
-        self._layers = [_array(part) for layer in layers for part in (layer.weight.T, layer.bias)]
+        matrix, bias = layer(weights, "attention.question")
+        self._question = _array(matrix * scale), _array(bias * scale), _array(weights["attention.by_age"])
+        names = ("answer", "first", "second", "head")
+        self._layers = [_array(part) for name in names for part in layer(weights, f"attention.{name}")]
 
     def __len__(self) -> int:
         return 1
@@ -114,6 +111,6 @@ class _Attended:
         )
 
 
-def _array(values: Tensor) -> Float32:
-    """Contiguous, and independent of the tensor."""
-    return np.array(values.numpy(), order="C")
+def _array(values: Float32) -> Float32:
+    """Contiguous, and independent of what it is made of."""
+    return np.array(values, np.float32, order="C")

@@ -1,6 +1,6 @@
-"""The forward process: how much noise at each time, and in which directions.
+"""The forward process: noise, and in which directions; how much at each time is `model.schedule`'s.
 
-Symbols: t in 1..T, ab_t the share of signal (alpha bar); z clean tangent vectors (b, d); anchor the estimate of z
+Symbols: ab_t the share of signal (alpha bar) at time t; z clean tangent vectors (b, d); anchor the estimate of z
 that is known when serving (b, d); mu, sigma per-coordinate statistics of the training set (d,); eps ~ N(0, I).
 References
     [1] HDRM, WWW 2025, arXiv 2504.01541
@@ -8,32 +8,13 @@ References
     [3] Fu et al., HypDiff: Hyperbolic Geometric Latent Diffusion Model for Graph Generation, ICML 2024
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from model.config import NoiseConfig
 from model.geometry import radius
 
-__all__ = ["clamp_radius", "forward_noise", "noised", "sampling_times", "signal_levels"]
-
-
-def signal_levels(config: NoiseConfig) -> Tensor:
-    """ab_t for t = 0..T as (T+1,) float64, with ab_0 = 1; linear in the log signal-to-noise ratio."""
-    first, last = (np.log(a / (1 - a)) for a in (config.alpha_bar_first, config.alpha_bar_last))
-    log_snr = np.linspace(first, last, config.timesteps)
-    return torch.from_numpy(np.concatenate(([1.0], 1 / (1 + np.exp(-log_snr)))))
-
-
-def sampling_times(timesteps: int, steps: int) -> list[int]:
-    """The times visited by the reverse process: `steps` integers falling from T, evenly spaced, the last >= 1.
-
-    Raises:
-        ValueError: unless 1 <= steps <= timesteps.
-    """
-    if not 1 <= steps <= timesteps:
-        raise ValueError(f"steps: got {steps}, expected 1 to {timesteps} (the length of the forward process)")
-    return [int(t) for t in np.ceil(np.linspace(timesteps, 0, steps + 1)[:-1])]
+__all__ = ["clamp_radius", "forward_noise", "noised"]
 
 
 def forward_noise(eps: Tensor, anchor: Tensor, mu: Tensor, sigma: Tensor, config: NoiseConfig) -> Tensor:

@@ -52,5 +52,5 @@ def run_probe(recommender: Recommender, probe: Probe) -> None:
         if not same or not set(np.array(probe.items[row])[clear]) <= set(hits.items.tolist()):
             raise ArtifactError(
                 f"probe {row} of {len(histories)}: the model does not give the answers it gave when it was trained",
-                hint="check that the installed torch, numba and faiss match constraints.txt, or train again here",
+                hint="check that the installed numpy, numba and faiss match constraints.txt, or train again here",
             )

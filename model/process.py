@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.denoiser import Denoiser
-from model.noise import clamp_radius, forward_noise, noised, sampling_times, signal_levels
+from model.noise import clamp_radius, forward_noise, noised
+from model.schedule import sampling_times, signal_levels, time_embeddings
 
 __all__ = ["Process"]
 
@@ -33,6 +34,7 @@ class Process(nn.Module):
     mu: Tensor
     sigma: Tensor
     levels: Tensor
+    times: Tensor
 
     def __init__(self, config: ModelConfig, conditions: int, *, mu: Tensor, sigma: Tensor) -> None:
         super().__init__()
@@ -40,8 +42,11 @@ class Process(nn.Module):
         self.max_radius = config.encoder.max_radius
         self.register_buffer("mu", mu)
         self.register_buffer("sigma", sigma)
-        # float64 until here; one cast. A function of the settings, so not part of the weights.
-        self.register_buffer("levels", signal_levels(config.noise).float(), persistent=False)
+        # float64 until here; one cast. Functions of the settings, so not part of the weights.
+        levels, every = signal_levels(config.noise), range(config.noise.timesteps + 1)
+        times = time_embeddings(every, config.noise.timesteps, config.denoiser.time_dim)
+        self.register_buffer("levels", torch.from_numpy(levels).float(), persistent=False)
+        self.register_buffer("times", torch.from_numpy(times).float(), persistent=False)
         self.denoiser = Denoiser(config.encoder.dim, conditions, config.denoiser)
 
     def corrupt(self, clean: Tensor, anchor: Tensor, t: Tensor, eps: Tensor) -> Tensor:
@@ -50,8 +55,7 @@ class Process(nn.Module):
 
     def predict(self, z_t: Tensor, anchor: Tensor, condition: Tensor, t: Tensor) -> Tensor:
         """The network's estimate of z_0: t (b,) integers in 1..T -> (b, d)."""
-        time = t.to(z_t) / self.config.timesteps
-        correction: Tensor = self.denoiser(z_t / self.sigma, condition / self.sigma, time)
+        correction: Tensor = self.denoiser(z_t / self.sigma, condition / self.sigma, self.times[t])
         return anchor + self.sigma * correction
 
     def reverse(self, anchor: Tensor, condition: Tensor, steps: int) -> Tensor:

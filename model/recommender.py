@@ -4,14 +4,13 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from model.compiled import CompiledDiffusion
-from model.diffusion import UserDiffusion
+from model.config import ModelConfig
 from model.gather import ConditionGather
 from model.history import Histories
 from model.retrieval import Hits, Retriever
+from model.weights import Weights
 
 __all__ = ["Recommender"]
 
@@ -26,20 +25,21 @@ class Recommender:
     """A trained model, ready to answer.
 
     Args:
-        diffusion: the user's side, on the CPU. What is learned on later is not noticed.
+        config: the model's settings.
+        weights: what the user's side has learned.
         messages: what an item in a history contributes to the condition's means, (m, d) float32.
         index: the items, by their tangent vectors.
         popular: all item indices, most popular first, (m,) int32.
     """
 
-    def __init__(self, diffusion: UserDiffusion, messages: Tensor, index: Retriever, popular: Int32) -> None:
-        self.diffusion = diffusion.eval()
-        self.messages = messages
+    def __init__(
+        self, config: ModelConfig, weights: Weights, messages: Float32, index: Retriever, popular: Int32
+    ) -> None:
+        self.config = config
         self.index = index
-        self.items = torch.from_numpy(index.vectors)
         self.popular = popular
-        self.gather = ConditionGather(diffusion, self.items, messages)
-        self.compiled = lru_cache(COMPILED)(lambda steps: CompiledDiffusion(self.diffusion, steps))
+        self.gather = ConditionGather(config, weights, index.vectors, messages)
+        self.compiled = lru_cache(COMPILED)(lambda steps: CompiledDiffusion(config, weights, steps))
 
     def user_vectors(self, histories: Histories, steps: int) -> Float32:
         """Users' tangent vectors (b, d) after `steps` reverse steps; 0 leaves the diffusion out.
@@ -58,7 +58,7 @@ class Recommender:
 
     def recommend(self, histories: Histories, k: int, excluded: Histories, *, steps: int | None = None) -> list[Hits]:
         """The k nearest items of each user without those excluded; `steps` None takes the model's own default."""
-        steps = self.diffusion.config.steps if steps is None else steps
+        steps = self.config.steps if steps is None else steps
         return self.index.search(self.user_vectors(histories, steps), [k] * len(histories), excluded)
 
     def most_popular(self, k: int, excluded: Int32) -> Int32:

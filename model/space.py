@@ -5,15 +5,14 @@ Vectors are the same in both, tangent vectors at the origin; what differs is the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
+from model.config import SpaceName
 from model.geometry import pairwise_square_distance, square_distance
 
-__all__ = ["Space", "SpaceName", "space"]
+__all__ = ["Space", "space"]
 
-SpaceName = Literal["hyperbolic", "euclidean"]
 Binary = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         le=2**40,
         description="bound of the cache in each process, which stands before Redis; 0 turns it off",
     )
-    threads: int = Field(1, ge=1, le=256, description="threads of torch, FAISS and NumPy in each worker process")
+    threads: int = Field(1, ge=1, le=256, description="threads of FAISS and NumPy in each worker process")
     max_pending: int = Field(
         1024, ge=1, le=1_000_000, description="requests that may wait for inference in a worker; beyond them 503"
     )

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
 import faiss
-import torch
 from threadpoolctl import threadpool_limits
 
 __all__ = ["Worker", "limit_threads"]
@@ -19,7 +18,7 @@ class Worker:
     """Calls functions one after the other; what one of them raises reaches its caller only.
 
     Args:
-        threads: threads torch and FAISS may use within a call.
+        threads: threads FAISS and NumPy may use within a call.
 
     Attributes:
         pending: calls that run or wait.
@@ -57,7 +56,6 @@ class Worker:
 
 def limit_threads(threads: int) -> None:
     """How many threads libraries may use when the calling thread calls them: OpenMP's limit is a thread's own."""
-    torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
     # matrix products in FAISS: threads that wait for the next one would take the cores from those that answer
     threadpool_limits(threads, user_api="blas")

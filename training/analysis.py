@@ -14,11 +14,11 @@ from torch import Tensor
 
 from model.analysis import Analysis, Curve, Gain, NoiseRow, StepsRow, Strata, Stratum, Topology
 from model.artifact import TrainedModel
-from model.config import NoiseConfig
+from model.config import NoiseConfig, SpaceName
 from model.history import Histories
 from model.noise import forward_noise, noised
 from model.recommender import Recommender
-from model.space import SpaceName, space
+from model.space import space
 from training.corpus import sample, some
 from training.evaluate import ScoreRanker, evaluate
 from training.fit import Fit
@@ -86,7 +86,7 @@ def analyse(
         steps=_steps(model, split, truth),
         compared=list(compared),
         strata=_strata(split, compared),
-        noise=_noise(model, split.train.take(users), graph, items, seed=seed),
+        noise=_noise(fitted, split.train.take(users), graph, items, seed=seed),
         topology=[
             *_item_topology(fitted, model, split, graph, items),
             *_user_topology(fitted, model, split, users),
@@ -104,8 +104,8 @@ def _steps(model: TrainedModel, split: Split, truth: Histories) -> list[StepsRow
     users = np.flatnonzero(truth.lengths)
     wanted = truth.take(users)
     measured = []
-    for steps in range(min(MOST_STEPS, model.diffusion.config.noise.timesteps) + 1):
-        ranker = ScoreRanker(_AtSteps(recommender, model.vectors, steps))
+    for steps in range(min(MOST_STEPS, model.config.noise.timesteps) + 1):
+        ranker = ScoreRanker(_AtSteps(recommender, torch.from_numpy(model.vectors), steps))
         hits = hits_of(evaluate(ranker, split.train, split.masked, truth, k=K)[users], wanted)
         measured.append((recall(hits, wanted.lengths, K), ndcg(hits, wanted.lengths, K)))
     recall_0, ndcg_0 = measured[0]
@@ -126,7 +126,7 @@ class _AtSteps:
 
     def __init__(self, recommender: Recommender, vectors: Tensor, steps: int) -> None:
         self.recommender, self.vectors, self.steps = recommender, vectors.double(), steps
-        self.space = space(recommender.diffusion.config.encoder.space)
+        self.space = space(recommender.config.encoder.space)
 
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
         users = torch.from_numpy(self.recommender.user_vectors(histories, self.steps)).double()
@@ -173,15 +173,15 @@ def _groups(quantity: Float64, scores: Mapping[str, Float64]) -> list[Stratum]:
     ]
 
 
-def _noise(model: TrainedModel, histories: Histories, graph: Int32, items: Int64, *, seed: int) -> list[NoiseRow]:
+def _noise(fitted: Fit, histories: Histories, graph: Int32, items: Int64, *, seed: int) -> list[NoiseRow]:
     """Both kinds at the same times, alike in everything but the kind."""
-    config = model.diffusion.config
+    config, vectors = fitted.diffusion.config, fitted.items.detach().cpu()
     times = np.unique(np.linspace(0, config.noise.timesteps, TIMES + 1).round().astype(int)).tolist()
     rows = []
     for kind in ("directional", "isotropic"):
         noise = config.noise.model_copy(update={"kind": kind, "angular": False})
         kept = noise_overlap(
-            model.vectors,
+            vectors,
             graph,
             noise,
             times,
@@ -190,7 +190,7 @@ def _noise(model: TrainedModel, histories: Histories, graph: Int32, items: Int64
             rows=items,
             generator=torch.Generator().manual_seed(seed),
         )
-        lists = _lists_kept(model, histories, noise, times, k=graph.shape[1], seed=seed)
+        lists = _lists_kept(fitted, histories, noise, times, k=graph.shape[1], seed=seed)
         rows += [
             NoiseRow(kind=kind, t=at.t, items=at.neighbours, graph=_known(at.graph), users=same)
             for at, same in zip(kept, lists, strict=True)
@@ -200,26 +200,27 @@ def _noise(model: TrainedModel, histories: Histories, graph: Int32, items: Int64
 
 @torch.inference_mode()
 def _lists_kept(
-    model: TrainedModel, histories: Histories, config: NoiseConfig, times: list[int], *, k: int, seed: int
+    fitted: Fit, histories: Histories, config: NoiseConfig, times: list[int], *, k: int, seed: int
 ) -> list[float]:
     """Mean share of the k items nearest to a user's base estimate that are so after it was noised."""
-    diffusion, process = model.diffusion, model.diffusion.item
-    geometry = diffusion.config.encoder.space
-    base = diffusion.base(diffusion.condition(histories, model.vectors, model.messages))
+    diffusion = fitted.diffusion.cpu().eval()
+    process, geometry = diffusion.item, diffusion.config.encoder.space
+    vectors, messages = fitted.items.cpu(), fitted.messages.cpu()
+    base = diffusion.base(diffusion.condition(histories, vectors, messages))
     eps = torch.randn(base.shape, generator=torch.Generator().manual_seed(seed))
     noise = forward_noise(eps, base, process.mu, process.sigma, config)
-    before = nearest(diffusion.place(base), model.vectors, k, geometry=geometry)
+    before = nearest(diffusion.place(base), vectors, k, geometry=geometry)
     kept = []
     for t in times:
         z_t = noised(base, noise, process.levels[t], config, max_radius=diffusion.config.encoder.max_radius)
-        after = nearest(diffusion.place(z_t), model.vectors, k, geometry=geometry)
+        after = nearest(diffusion.place(z_t), vectors, k, geometry=geometry)
         kept.append(float(shared(before, after).mean()))
     return kept
 
 
 def _item_topology(fitted: Fit, model: TrainedModel, split: Split, graph: Int32, rows: Int64) -> list[Topology]:
     """After every stage."""
-    geometry = model.diffusion.config.encoder.space
+    geometry = model.config.encoder.space
     degrees = np.bincount(split.train.items, minlength=len(split.items))
     return [
         _topology(f"items after the {stage}", vectors.detach().cpu(), degrees, graph, rows, geometry=geometry)
@@ -231,7 +232,7 @@ def _user_topology(fitted: Fit, model: TrainedModel, split: Split, users: Int64)
     """After the encoder, and as answered: without and with diffusion. Neighbours are looked for among `users` alone."""
     histories = split.train.take(users)
     recommender = model.recommender(np.zeros(len(split.items), np.int64))
-    steps, geometry = model.diffusion.config.steps, model.diffusion.config.encoder.space
+    steps, geometry = model.config.steps, model.config.encoder.space
     stages = {
         "users after the encoder": fitted.encoder.users[torch.from_numpy(users)].detach().cpu(),
         "users as answered, 0 steps": torch.from_numpy(recommender.user_vectors(histories, 0)),

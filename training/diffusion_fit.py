@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from model.diffusion import Target, UserDiffusion
 from model.encoder import Encoding
-from model.history import Histories, mean_vectors
+from model.history import Histories
+from model.means import mean_vectors
 from model.noise import clamp_radius
 from model.space import space
 from training.attention_fit import Attended

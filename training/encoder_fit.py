@@ -16,8 +16,9 @@ from torch import Tensor
 from model.config import EncoderConfig
 from model.encoder import Encoding, GraphEncoder, Propagation
 from model.geometry import cap_radius
-from model.history import Histories, mean_vectors
+from model.history import Histories
 from model.manifold import load_riemannian_adam, riemannian_adam
+from model.means import mean_vectors
 from model.space import space
 from training.config import EncoderFitConfig, TrainConfig
 from training.corpus import Corpus

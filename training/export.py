@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from model.analysis import Analysis
 from model.artifact import Catalogue, TrainedModel, write_artifact
@@ -27,22 +26,21 @@ PROBE_K = 20
 
 
 def build_model(fitted: Fit, train: Histories) -> TrainedModel:
-    """The trained parts on the CPU, with a calibrated index where the catalogue is large."""
-    diffusion = fitted.diffusion.cpu().eval()
-    vectors, messages = (tensor.detach().cpu().contiguous() for tensor in (fitted.items, fitted.messages))
-    return indexed(TrainedModel(diffusion, vectors, messages), train)
+    """The trained parts, with a calibrated index where the catalogue is large."""
+    vectors, messages = (tensor.detach().cpu().contiguous().numpy() for tensor in (fitted.items, fitted.messages))
+    return indexed(TrainedModel(fitted.diffusion.config, fitted.diffusion.weights(), vectors, messages), train)
 
 
 def indexed(model: TrainedModel, histories: Histories) -> TrainedModel:
     """The model with an index calibrated for users with these histories, where the catalogue is large."""
-    vectors, geometry = model.vectors.numpy(), model.diffusion.config.encoder.space
+    vectors, geometry = model.vectors, model.config.encoder.space
     if len(vectors) <= SCANNED_ITEMS:
         return model
     users = np.flatnonzero(histories.lengths)
     chosen = users[np.linspace(0, len(users) - 1, min(CALIBRATION_USERS, len(users))).astype(np.int64)]
     index = FlatIndex(vectors, geometry=geometry)  # it builds nothing
-    recommender = Recommender(model.diffusion, model.messages, index, np.zeros(0, np.int32))
-    queries = recommender.user_vectors(histories.take(chosen), model.diffusion.config.steps)
+    recommender = Recommender(model.config, model.weights, model.messages, index, np.zeros(0, np.int32))
+    queries = recommender.user_vectors(histories.take(chosen), model.config.steps)
     calibrated = calibrate(vectors, queries, geometry=geometry)
     return replace(model, index=calibrated.index, recall=calibrated.recall)
 
@@ -77,8 +75,7 @@ def publish(
     store: ModelStore, model: TrainedModel, catalogue: Catalogue, about: dict[str, Any], analysis: Analysis
 ) -> Manifest:
     """Write and publish; `about` as in `model.artifact.write_artifact`."""
-    with torch.inference_mode():
-        probe = make_probe(model.recommender(catalogue.counts), catalogue.histories)
+    probe = make_probe(model.recommender(catalogue.counts), catalogue.histories)
     with store.staging() as directory:
         write_artifact(directory, model, catalogue, probe, about, analysis)
         return store.publish(directory)

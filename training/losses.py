@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from model.config import SpaceName
 from model.history import Histories
-from model.space import SpaceName, space
+from model.space import space
 from training.config import RankingConfig
 
 __all__ = ["RankingLoss", "places"]

@@ -19,11 +19,11 @@ from scipy.sparse import csr_array
 from scipy.stats import rankdata
 from torch import Tensor
 
-from model.config import NoiseConfig
+from model.config import NoiseConfig, SpaceName
 from model.geometry import exp0, radius
 from model.history import Histories
-from model.noise import forward_noise, noised, signal_levels
-from model.space import SpaceName
+from model.noise import forward_noise, noised
+from model.schedule import signal_levels
 from training.evaluate import top_k
 
 __all__ = [
@@ -173,7 +173,7 @@ def noise_overlap(
         generator: of the noise, the same at all times.
     """
     k = graph.shape[1]
-    levels = signal_levels(config).float()
+    levels = torch.from_numpy(signal_levels(config)).float()
     mu, sigma = vectors.mean(0), vectors.std(0, correction=0)
     noise = forward_noise(torch.randn(vectors.shape, generator=generator), vectors, mu, sigma, config)
     before = nearest(vectors[rows], vectors, k, geometry=geometry, own=rows)

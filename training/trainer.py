@@ -164,7 +164,7 @@ class TrainingRun:
                     ease = tuned_ease(split.search, split.stop, n_items, half_lives=half_lives)
                     rankers[ease.describe()] = ScoreRanker(ease)
         rankers["HDRM, no diffusion (0 steps)"] = RecommenderRanker(recommender, steps=0)
-        rankers[f"HDRM, {self.preset} ({model.diffusion.config.steps} steps)"] = RecommenderRanker(recommender)
+        rankers[f"HDRM, {self.preset} ({model.config.steps} steps)"] = RecommenderRanker(recommender)
         self.observer.stage("evaluation", 0)
         return {name: evaluate(ranker, split.train, split.masked, split.test) for name, ranker in rankers.items()}
 
@@ -195,10 +195,10 @@ class TrainingRun:
             "protocol": split.protocol,
             "metrics": metrics,
             "diagnostics": {
-                "gate": model.diffusion.gate.item(),
+                "gate": fitted.diffusion.gate.item(),
                 **{f"{name}_epochs": float(fitted.search[name]["best_epoch"]) for name in fitted.items_after},
                 **{f"{name}_search_score": float(state["best"]) for name, state in fitted.search.items()},
-                "max_radius": float(torch.linalg.vector_norm(model.vectors, dim=-1).max()),
+                "max_radius": float(np.linalg.norm(model.vectors, axis=-1).max()),
             },
             "run": RunInfo(
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),

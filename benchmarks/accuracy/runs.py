@@ -122,8 +122,8 @@ def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Prog
         hdrm, final = _fit(run, problem, known, progress)
         fit_seconds, fit_cpu = time.monotonic() - began, time.process_time() - began_cpu
         model = build_model(hdrm, problem.train)
-        given_up = "search: attention" in final and model.diffusion.attention is None
-        rankers = _rankers(run, model, problem)
+        given_up = "search: attention" in final and hdrm.diffusion.attention is None
+        rankers = _rankers(run, hdrm, model, problem)
         described = f"HDRM, {run.model}{', attention given up' if given_up else ''}"
         figures = _figures(hdrm, model, final, problem)
     ranked: dict[tuple[str, str], Int32] = {}
@@ -177,12 +177,12 @@ def _fit(run: Run, problem: Problem, states: dict[str, State], progress: Progres
     return fitted, final
 
 
-def _rankers(run: Run, model: TrainedModel, problem: Problem) -> dict[str, Ranker]:
+def _rankers(run: Run, fitted: Fit, model: TrainedModel, problem: Problem) -> dict[str, Ranker]:
     recommender = model.recommender(problem.counts)
     rankers: dict[str, Ranker] = {"": RecommenderRanker(recommender)}
     for ablation in run.asked:
         rankers[ablation.name] = (
-            ScoreRanker(_Shuffled(model, run.seed))
+            ScoreRanker(_Shuffled(fitted, run.seed))
             if ablation.shuffled
             else RecommenderRanker(recommender, steps=ablation.steps)
         )
@@ -193,18 +193,19 @@ class _Shuffled:
     """Scores users by a denoised vector that is another user's.
 
     Args:
-        model: the fitted model.
+        fitted: the model.
         seed: of who gets whose.
     """
 
-    def __init__(self, model: TrainedModel, seed: int) -> None:
-        self.model = model
+    def __init__(self, fitted: Fit, seed: int) -> None:
+        self.diffusion = fitted.diffusion.cpu().eval()
+        self.items, self.messages = fitted.items.cpu(), fitted.messages.cpu()
         self.generator = np.random.default_rng([seed, 6])
 
     @torch.no_grad()
     def score(self, histories: Histories) -> npt.NDArray[np.float32]:
-        diffusion, items = self.model.diffusion, self.model.vectors
-        condition = diffusion.condition(histories, items, self.model.messages)
+        diffusion, items = self.diffusion, self.items
+        condition = diffusion.condition(histories, items, self.messages)
         others = torch.from_numpy(self.generator.permutation(len(histories)))
         denoised = [
             target.process.reverse(target.anchor, target.condition, diffusion.config.steps)[others]
@@ -227,7 +228,7 @@ def _figures(fitted: Fit, model: TrainedModel, states: dict[str, State], problem
     users = users[np.linspace(0, len(users) - 1, min(len(users), TOPOLOGY_USERS)).astype(np.int64)]
     histories = problem.train.take(users)
     graph, recommender = transposed(histories, problem.n_items), model.recommender(problem.counts)
-    for steps in (0, model.diffusion.config.steps):
+    for steps in (0, model.config.steps):
         vectors = torch.from_numpy(recommender.user_vectors(histories, steps))
         figures[f"users' graph-neighbour overlap, {steps} steps"] = graph_neighbour_overlap(vectors, graph)
     return figures

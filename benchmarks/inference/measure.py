@@ -1,6 +1,5 @@
 """Microseconds a user by phase and batch, and how long a plain loop in float64 takes for the same answers."""
 
-import copy
 from collections.abc import Callable, Iterable
 from itertools import cycle
 from typing import TypeVar
@@ -14,6 +13,7 @@ from benchmarks.baselines.baseline import Progress
 from benchmarks.inference.document import Batch, Loop
 from benchmarks.timing import seconds_in_turns
 from model.artifact import Artifact
+from model.diffusion import UserDiffusion
 from model.history import Histories
 from model.retrieval.metric import metric
 from model.retrieval.rerank import rerank
@@ -40,7 +40,7 @@ def users_of(artifact: Artifact, *, seed: int) -> Histories:
 def measure_batch(artifact: Artifact, users: Histories, size: int, *, rounds: int, progress: Progress) -> Batch:
     """Answers for so many users at once, their histories excluded; others at each turn, as far as there are any."""
     recommender, measure = artifact.recommender, metric(artifact.manifest.model.encoder.space)
-    denoise, index = recommender.compiled(recommender.diffusion.config.steps), recommender.index
+    denoise, index = recommender.compiled(recommender.config.steps), recommender.index
     starts = range(0, len(users) - size + 1, size)
     parts = [users.take(np.arange(start, start + size)) for start in starts]
     conditions = [recommender.gather(part) for part in parts]
@@ -74,12 +74,13 @@ class PlainLoop:
     """Answers one user after the other in float64, as one would write it down: the modules, then all distances."""
 
     def __init__(self, artifact: Artifact) -> None:
-        recommender = artifact.recommender
-        self._diffusion = copy.deepcopy(recommender.diffusion).double()
-        self._steps = self._diffusion.config.steps
-        self._items, self._messages = recommender.items.double(), recommender.messages.double()
-        self._vectors = self._items.numpy()
-        self._curved = artifact.manifest.model.encoder.space == "hyperbolic"
+        config, model = artifact.manifest.model, artifact.model
+        self._diffusion = UserDiffusion.of(config, model.weights).double()
+        self._steps = config.steps
+        self._vectors = model.vectors.astype(np.float64)
+        self._items = torch.from_numpy(self._vectors)
+        self._messages = torch.from_numpy(model.messages.astype(np.float64))
+        self._curved = config.encoder.space == "hyperbolic"
 
     @torch.inference_mode()
     def answer(self, history: Histories, *, by_pair: bool) -> npt.NDArray[np.int64]:

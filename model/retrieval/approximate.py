@@ -15,13 +15,13 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from model.config import SpaceName
 from model.history import Histories
 from model.kernels import NONE
 from model.retrieval.flat import FlatIndex, excluded_among, first_fetch
 from model.retrieval.hits import Allowed, Hits, by_length, check_search
 from model.retrieval.metric import metric
 from model.retrieval.rerank import rerank
-from model.space import SpaceName
 
 __all__ = ["ApproximateIndex", "build_lists", "read_lists", "write_lists"]
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.config import SpaceName
 from model.history import Histories
 from model.retrieval.approximate import ApproximateIndex, build_lists
 from model.retrieval.flat import FlatIndex
 from model.retrieval.hits import Hits
-from model.space import SpaceName
 
 __all__ = ["Calibrated", "calibrate", "shared"]
 

@@ -11,12 +11,12 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from model.config import SpaceName
 from model.history import Histories
 from model.kernels import NONE, UNIT_ROUNDOFF
 from model.retrieval.hits import Allowed, Hits, by_length, check_search, confined
 from model.retrieval.metric import metric
 from model.retrieval.rerank import rerank, scan
-from model.space import SpaceName
 
 __all__ = ["FlatIndex", "excluded_among", "first_fetch"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model import kernels
+from model.config import SpaceName
 from model.history import Histories
 from model.retrieval.hits import Allowed, Hits, check_search, confined
 from model.retrieval.metric import metric
 from model.retrieval.rerank import scan
-from model.space import SpaceName
 
 __all__ = ["LorentzScan"]
 

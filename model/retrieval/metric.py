@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model import kernels
-from model.space import SpaceName
+from model.config import SpaceName
 
 __all__ = ["Metric", "metric"]
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from hdrm.cli import app
-from model.artifact import TrainedModel, load_artifact, write_artifact
+from model.artifact import load_artifact, write_artifact
 from model.errors import ArtifactError, HdrmError
 from model.store import ModelStore
 from tests.conftest import QUICK, planted
@@ -94,12 +93,9 @@ def old(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> ModelSto
         name: getattr(artifact.manifest, name)
         for name in ("preset", "training", "seed", "data", "protocol", "metrics", "diagnostics", "run")
     }
-    recommender = artifact.recommender
-    vectors = torch.from_numpy(recommender.index.vectors)
-    model = TrainedModel(recommender.diffusion, vectors, recommender.messages)
     made = ModelStore(tmp_path_factory.mktemp("old") / "models")
     with made.staging() as directory:
-        write_artifact(directory, model, artifact.catalogue, artifact.probe, about)
+        write_artifact(directory, artifact.model, artifact.catalogue, artifact.probe, about)
         made.publish(directory)
     return made
 

@@ -13,7 +13,8 @@ from model.config import (
 )
 from model.diffusion import UserDiffusion
 from model.geometry import radius
-from model.history import Histories, history_vectors, mean_vectors
+from model.history import Histories
+from model.means import history_vectors, mean_vectors
 
 DIM, N_ITEMS = 8, 20
 GENERATOR = np.random.default_rng(0)

@@ -46,7 +46,7 @@ def test_it_is_the_condition(
     messages = torch.randn(ITEMS, DIM, generator=generator)
     histories = Histories.of([numbers.permutation(ITEMS)[:length].astype(np.int32) for length in lengths])
     expected = diffusion.condition(histories, items, messages).detach().numpy()
-    gathered = ConditionGather(diffusion, items, messages)(histories)
+    gathered = ConditionGather(config, diffusion.weights(), items.numpy(), messages.numpy())(histories)
     assert gathered.dtype == np.float32
     np.testing.assert_allclose(gathered, expected, rtol=0, atol=1e-6)
 
@@ -57,7 +57,8 @@ def test_items_without_a_vector_are_refused(item: int, longest: int) -> None:
     """Machine code would read beside the arrays."""
     config = ModelConfig(encoder=EncoderConfig(dim=DIM), history=HistoryConfig(max_length=longest))
     diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM))
-    gather = ConditionGather(diffusion, torch.zeros(ITEMS, DIM), torch.zeros(ITEMS, DIM))
+    vectors = np.zeros((ITEMS, DIM), np.float32)
+    gather = ConditionGather(config, diffusion.weights(), vectors, vectors)
     for row in ([item, 3], [3, item]) if longest > 1 else ([item, 3],):
         with pytest.raises(IndexError, match="no vector"):
             gather(Histories.of([np.array(row, np.int32)]))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import UNIFORM, HistoryConfig
-from model.history import Histories, history_vectors, recency_weights, weighted_means
+from model.history import Histories
+from model.means import history_vectors, recency_weights, weighted_means
 
 ragged = st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=8)
 

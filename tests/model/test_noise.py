@@ -1,13 +1,9 @@
-from itertools import pairwise
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.config import NoiseConfig
 from model.geometry import radius
-from model.noise import clamp_radius, forward_noise, noised, sampling_times, signal_levels
+from model.noise import clamp_radius, forward_noise, noised
 
 DIRECTIONAL = NoiseConfig()
 ISOTROPIC = NoiseConfig(kind="isotropic", angular=False)
@@ -17,33 +13,6 @@ def parts(seed: int, b: int = 64, d: int = 8) -> tuple[torch.Tensor, torch.Tenso
     generator = torch.Generator().manual_seed(seed)
     eps, condition = torch.randn(b, d, generator=generator), torch.randn(b, d, generator=generator)
     return eps, condition, torch.randn(d, generator=generator), torch.rand(d, generator=generator) + 0.1
-
-
-@given(st.integers(1, 300), st.floats(0.6, 0.999), st.floats(0.001, 0.4))
-def test_signal_falls_from_one_to_the_last_level(timesteps: int, first: float, last: float) -> None:
-    levels = signal_levels(NoiseConfig(timesteps=timesteps, alpha_bar_first=first, alpha_bar_last=last))
-    assert levels.dtype == torch.float64
-    assert levels[0] == 1
-    assert (levels.diff() < 0).all()
-    assert levels[1].item() == pytest.approx(first)
-    if timesteps > 1:
-        assert levels[-1].item() == pytest.approx(last)
-
-
-@given(st.integers(1, 200), st.data())
-def test_sampling_times_fall_from_the_last_time(timesteps: int, data: st.DataObject) -> None:
-    steps = data.draw(st.integers(1, timesteps))
-    times = sampling_times(timesteps, steps)
-    assert len(times) == steps
-    assert times[0] == timesteps
-    assert times[-1] >= 1
-    assert all(later > earlier for later, earlier in pairwise(times))
-
-
-@pytest.mark.parametrize("steps", [0, -1, 51])
-def test_more_steps_than_the_process_has_are_refused(steps: int) -> None:
-    with pytest.raises(ValueError, match=r"steps: got .*, expected 1 to 50"):
-        sampling_times(50, steps)
 
 
 def test_directional_noise_has_the_conditions_signs_and_the_data_s_magnitudes() -> None:

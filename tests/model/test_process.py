@@ -4,10 +4,10 @@ import torch
 from hypothesis import strategies as st
 
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig, NoiseConfig
-from model.denoiser import Denoiser, time_embedding
+from model.denoiser import Denoiser
 from model.geometry import radius
-from model.noise import sampling_times
 from model.process import Process
+from model.schedule import sampling_times
 
 DIM, CONDITIONS = 8, 3
 
@@ -150,17 +150,10 @@ def test_answers_and_gradients_are_finite_at_every_radius(kind: str, size: float
     assert torch.isfinite(anchor.grad).all()
 
 
-def test_time_embedding_tells_times_apart() -> None:
-    embedding = time_embedding(torch.linspace(0.02, 1.0, 50), 7)
-    assert embedding.shape == (50, 7)
-    distances = torch.cdist(embedding, embedding) + torch.eye(50)
-    assert distances.min() > 1e-3
-
-
 def test_the_denoiser_sees_its_three_inputs() -> None:
     network = Denoiser(4, 2, DenoiserConfig(hidden=16, dropout=0.0))
     torch.nn.init.normal_(network.head.weight)
-    z, condition, t = torch.ones(1, 4), torch.ones(1, 2, 4), torch.tensor([0.5])
+    z, condition, t = torch.ones(1, 4), torch.ones(1, 2, 4), torch.full((1, 32), 0.5)
     first = network(z, condition, t)
     for changed in (network(z * 2, condition, t), network(z, condition * 2, t), network(z, condition, t * 2)):
         assert not torch.allclose(first, changed)

@@ -1,5 +1,7 @@
 """The same request has the same answer alone, in any batch and in any order."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,16 @@ from model.retrieval import LorentzScan
 DIM, N_ITEMS, USERS = 16, 500, 40
 
 
-def recommender(networks: str) -> Recommender:
+class Made(NamedTuple):
+    """The modules, what they are told, and the recommender made of them."""
+
+    diffusion: UserDiffusion
+    vectors: torch.Tensor
+    messages: torch.Tensor
+    recommender: Recommender
+
+
+def make(networks: str) -> Made:
     config = ModelConfig(
         encoder=EncoderConfig(dim=DIM),
         history=HistoryConfig(half_lives=(2.0, "uniform")),
@@ -29,7 +40,9 @@ def recommender(networks: str) -> Recommender:
                 torch.nn.init.normal_(process.denoiser.head.weight, std=0.1)
     vectors, messages = (torch.randn(N_ITEMS, DIM, generator=generator) * 0.5 for _ in range(2))
     vectors[N_ITEMS // 2 :] = vectors[: N_ITEMS // 2]  # every item has a twin: ties
-    return Recommender(diffusion, messages, LorentzScan(vectors.numpy()), np.arange(N_ITEMS, dtype=np.int32))
+    popular = np.arange(N_ITEMS, dtype=np.int32)
+    recommender = Recommender(config, diffusion.weights(), messages.numpy(), LorentzScan(vectors.numpy()), popular)
+    return Made(diffusion.eval(), vectors, messages, recommender)
 
 
 NUMBERS = np.random.default_rng(0)
@@ -37,7 +50,8 @@ HISTORIES = Histories.of(
     [NUMBERS.permutation(N_ITEMS)[: NUMBERS.integers(0, 60)].astype(np.int32) for _ in range(USERS)]
 )
 NETWORKS = ("item", "both")
-RECOMMENDERS = {networks: recommender(networks) for networks in NETWORKS}
+MADE = {networks: make(networks) for networks in NETWORKS}
+RECOMMENDERS = {networks: made.recommender for networks, made in MADE.items()}
 ALONE = {
     networks: [made.recommend(HISTORIES.take(np.array([u])), 20, Histories.empty(1))[0] for u in range(USERS)]
     for networks, made in RECOMMENDERS.items()
@@ -47,18 +61,18 @@ ALONE = {
 @pytest.mark.parametrize("networks", NETWORKS)
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_a_vector_is_that_of_the_modules(networks: str, steps: int) -> None:
-    made = RECOMMENDERS[networks]
+    made = MADE[networks]
     with torch.inference_mode():
-        condition = made.diffusion.condition(HISTORIES, made.items, made.messages)
+        condition = made.diffusion.condition(HISTORIES, made.vectors, made.messages)
         expected = made.diffusion(condition, steps).numpy()
-    np.testing.assert_allclose(made.user_vectors(HISTORIES, steps), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(made.recommender.user_vectors(HISTORIES, steps), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("networks", NETWORKS)
 def test_an_answer_does_not_depend_on_the_batch(networks: str) -> None:
     """2,500 batches of random sizes and orders, up to more users than are denoised together."""
     made, numbers = RECOMMENDERS[networks], np.random.default_rng(1)
-    steps = made.diffusion.config.steps
+    steps = made.config.steps
     alone = np.concatenate([made.user_vectors(HISTORIES.take(np.array([u])), steps) for u in range(USERS)])
     sizes = [*numbers.integers(1, 20, 2490), *numbers.integers(ROWS - 5, 2 * ROWS + 5, 10)]
     for size in sizes:

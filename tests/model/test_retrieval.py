@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.config import SpaceName
 from model.geometry import distance
 from model.history import Histories
 from model.kernels import least_product
@@ -18,7 +19,6 @@ from model.retrieval.flat import first_fetch
 from model.retrieval.hits import confined
 from model.retrieval.metric import metric
 from model.retrieval.rerank import scan
-from model.space import SpaceName
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from model.space import SpaceName, space
+from model.config import SpaceName
+from model.space import space
 
 NAMES: tuple[SpaceName, ...] = ("hyperbolic", "euclidean")
 

@@ -55,7 +55,7 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
             torch.nn.init.normal_(parameter, std=0.3)
     vectors = torch.randn(ITEMS, DIM, generator=generator)
     messages = torch.randn(ITEMS, DIM, generator=generator)
-    model = TrainedModel(diffusion, vectors, messages)
+    model = TrainedModel(config, diffusion.weights(), vectors.numpy(), messages.numpy())
     rows = [numbers.permutation(ITEMS)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(USERS)]
     histories = Histories.of([*rows, np.zeros(0, np.int32)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)

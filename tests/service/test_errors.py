@@ -151,10 +151,10 @@ def test_an_unexpected_error_is_a_500_without_internals_and_the_worker_lives_on(
     app = create_app(settings)
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        recommender = app.framework.state.answers.engine._recommender
+        engine = app.framework.state.answers.engine
+        recommender, model = engine._recommender, engine.loaded.artifact.model
         gather = recommender.gather
-        without = recommender.messages[:0]
-        recommender.gather = ConditionGather(recommender.diffusion, recommender.items, without)
+        recommender.gather = ConditionGather(model.config, model.weights, model.vectors, model.messages[:0])
         try:
             response = await client.post("/recommend", json={"user_id": "100"}, headers={"X-Request-ID": "r-1"})
         finally:

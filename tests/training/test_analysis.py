@@ -10,8 +10,8 @@ import torch
 
 from model.analysis import ANALYSIS, Analysis, read_analysis
 from model.artifact import load_artifact
+from model.config import SpaceName
 from model.errors import ArtifactError
-from model.space import SpaceName
 from tests.conftest import QUICK
 from training.config import load_config
 from training.data.datasets import Dataset, make_dataset
@@ -97,7 +97,7 @@ def test_a_flat_model_is_analysed_in_flat_space(dataset: Dataset, tmp_path: Path
         assert row.ndcg == pytest.approx(metrics.values["ndcg@20"], abs=1e-6)
     model = load_artifact(result.path).recommender
     split = make_split(dataset, load_config("default").split, seed=0)
-    vectors = torch.from_numpy(model.index.vectors)
+    vectors = torch.from_numpy(model.index.vectors.copy())
     (items,) = [row for row in found.topology if row.points == "items after the diffusion"]
     flat, curved = (graph_neighbour_overlap(vectors, split.train, geometry=name) for name in GEOMETRIES)
     assert items.overlap == found.noise[0].graph == flat != curved

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import NoiseConfig
+from model.config import NoiseConfig, SpaceName
 from model.history import Histories
-from model.space import SpaceName, space
+from model.space import space
 from training.topology import (
     Kept,
     graph_neighbour_overlap,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
 from model.artifact import Artifact
-from model.space import SpaceName
+from model.config import SpaceName
 from training.corpus import some
 from training.report.canvas import CATEGORIES, GRID, INK, MUTED, SERIES, draw, log_axis
 from training.report.figure import Figure, Mark
@@ -47,7 +47,7 @@ def hierarchy(artifact: Artifact, *, seed: int = 0) -> Figure:
     recommender, catalogue = artifact.recommender, artifact.catalogue
     lengths = catalogue.histories.lengths
     users = some(generator, np.flatnonzero(lengths), DOTS)
-    answers = recommender.user_vectors(catalogue.histories.take(users), recommender.diffusion.config.steps)
+    answers = recommender.user_vectors(catalogue.histories.take(users), recommender.config.steps)
     items = np.flatnonzero(catalogue.counts)
     clouds = {
         "items": (catalogue.counts[items].astype(np.float64), _radii(recommender.index.vectors[items])),
@@ -94,7 +94,7 @@ def disk(artifact: Artifact, *, seed: int = 0) -> Figure:
         f"most interactions, “{titles[order[0]]}”, is at {radii[order[0]]:.2f}."
     )
     if kinds.names:
-        geometry = artifact.recommender.diffusion.config.encoder.space
+        geometry = artifact.recommender.config.encoder.space
         finding = _together(vectors, metadata.categories, generator, geometry=geometry)
     legend = [Mark(name, colour, None) for name, colour in zip(kinds.names, CATEGORIES, strict=False)]
     colours = f"Colour is the rarest of an item's categories among the {len(kinds.names)} most frequent. "
@@ -234,7 +234,7 @@ def _together(
     for row, mine in enumerate(categories):
         has[row, [names[name] for name in mine]] = 1
     rows = some(generator, np.flatnonzero(has.any(1)), max(min(1000, CELLS // len(vectors)), 1))
-    points = torch.from_numpy(vectors)
+    points = torch.from_numpy(vectors.copy())
     found = nearest(points[rows], points, K, geometry=geometry, own=rows)
     alike = (has[rows] @ has.T) > 0
     alike[np.arange(len(rows)), rows] = False
