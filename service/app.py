@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
             limit_threads(settings.threads)
             await worker.run(measure_pace, engine)
             pace = measure_pace(engine)  # again: what the event loop's own thread has to warm up is its own
-            telemetry.serve_model(model.version)
+            telemetry.serve_model(model.version, model.artifact.manifest.retrieval)
             app.state.answers = Answers(engine, cache, worker, telemetry, pace, settings)
             gc.collect()
             gc.freeze()  # the model and the modules stay, so that collections need not look at them

@@ -5,6 +5,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from model.manifest import RetrievalInfo
+
 __all__ = ["Telemetry"]
 
 REQUEST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -55,6 +57,13 @@ class Telemetry:
         self._model = Gauge(
             "hdrm_model_info", "1 for the model served.", ("version",), registry=registry, multiprocess_mode="max"
         )
+        self._recall = Gauge(
+            "hdrm_retrieval_recall",
+            "Share of the nearest 20 items that a search finds, as measured in training; 1 where it is exact.",
+            ("kind",),
+            registry=registry,
+            multiprocess_mode="min",
+        )
 
         # labels() costs more than counting does, so what it finds is kept; the values of labels are few
         self._timed: dict[tuple[str, str, int], Histogram] = {}
@@ -80,9 +89,10 @@ class Telemetry:
         self._count(self.retrievals, "true" if rounds == 1 else "false")
         self._rounds.inc(rounds)
 
-    def serve_model(self, version: str) -> None:
-        """Say which model is served."""
+    def serve_model(self, version: str, retrieval: RetrievalInfo) -> None:
+        """Say which model is served, and how its items are found."""
         self._model.labels(version).set(1)
+        self._recall.labels(retrieval.kind).set(min(retrieval.recall.values(), default=1.0))
 
     def _count(self, counter: Counter, *labels: str) -> None:
         counted = self._counted.get((counter, labels))

@@ -86,6 +86,7 @@ def test_what_happens_is_counted(settings: Settings, redis: RedisServer) -> None
             "hdrm_inference_seconds_count 1.0",
             "hdrm_batch_queries_sum 1.0",
             f'hdrm_model_info{{version="{version}"}} 1.0',
+            'hdrm_retrieval_recall{kind="scan"} 1.0',
         ):
             assert expected in lines
         retrievals = [float(line.split()[-1]) for line in lines if line.startswith("hdrm_retrievals_total")]
@@ -112,8 +113,10 @@ def test_two_applications_in_one_process_count_apart(settings: Settings) -> None
 def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     """Three processes that end before a fourth is asked for the metrics."""
     count = (
-        "import pathlib, sys; from service.telemetry import Telemetry; t = Telemetry(pathlib.Path(sys.argv[1]));"
-        "t.answers.labels('hdrm').inc(int(sys.argv[2])); t.count_rounds(1); t.serve_model('v');"
+        "import pathlib, sys; from model.manifest import RetrievalInfo; from service.telemetry import Telemetry;"
+        "t = Telemetry(pathlib.Path(sys.argv[1])); t.answers.labels('hdrm').inc(int(sys.argv[2])); t.count_rounds(1);"
+        "found = RetrievalInfo(kind='approximate', overfetch={'20': 80}, probes=4, recall={'recall@20': 0.993});"
+        "t.serve_model('v', found);"
         "print(t.render().decode())"
     )
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
@@ -123,3 +126,4 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     assert 'hdrm_answers_total{strategy="hdrm"} 111.0' in last
     assert "hdrm_retrieval_rounds_total 4.0" in last
     assert 'hdrm_model_info{version="v"} 1.0' in last
+    assert 'hdrm_retrieval_recall{kind="approximate"} 0.993' in last
