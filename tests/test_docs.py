@@ -1,8 +1,10 @@
 """The documents say what is so: every setting, route, field and command in them exists, and none is missing."""
 
+import json
 import re
 import shlex
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import typer
@@ -41,6 +43,21 @@ def flat(section: Frozen, prefix: str = "") -> dict[str, tuple[object, str | Non
 
 def test_the_first_command_stands_in_the_first_twenty_lines() -> None:
     assert "make demo" in "\n".join(text("README.md").splitlines()[:20])
+
+
+def test_the_accuracy_in_the_readme_is_what_the_benchmark_measured() -> None:
+    results = [r for r in json.loads(text("docs/accuracy.json"))["results"] if r["ablation"] is None]
+    table = text("README.md").partition("## How good it is")[2].partition("\n## ")[0]
+    shown = [line.strip("| ").split(" | ") for line in table.splitlines() if re.match(r"\| [a-z-]+ \| \d", line)]
+    assert {row[0] for row in shown} == {r["model"] for r in results}
+    for model, *figures in shown:
+        mine = {mode: [r for r in results if (r["model"], r["mode"]) == (model, mode)] for mode in ("paper", "live")}
+        expected = [
+            f"{mean(r['metrics'][metric] for r in runs):.4f}"
+            for runs in mine.values()
+            for metric in ("recall@20", "ndcg@20")
+        ]
+        assert figures == [*expected, f"{mean(r['fit_cpu_seconds'] for r in mine['paper']):.0f}"]
 
 
 def test_every_service_setting_is_documented_as_it_is() -> None:

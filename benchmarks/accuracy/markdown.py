@@ -163,17 +163,25 @@ def _direction(comparison: Comparison) -> str:
 
 def _verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     """Which changes are shown to be better, and for which nothing is shown, in what."""
-    unclear = [f"{_pair(c)} ({c.mode} {c.metric})" for c in comparisons if not c.excludes_zero]
-    better = [f"{_pair(c)} ({c.mode} {c.metric})" for c in comparisons if c.excludes_zero and c.difference < 0]
+    unclear = [c for c in comparisons if not c.excludes_zero]
+    better = [c for c in comparisons if c.excludes_zero and c.difference < 0]
     parts = []
     if better:
-        parts.append("The change is shown to be better, for: " + "; ".join(better) + ".")
+        parts.append(f"The change is shown to be better, for: {_listed(better)}.")
     if unclear:
-        nothing = "The interval includes 0, so nothing is shown to be gained by doing without the change, for: "
-        parts.append(nothing + "; ".join(unclear) + ".")
+        nothing = "The interval includes 0, so nothing is shown to be gained by doing without the change, for:"
+        parts.append(f"{nothing} {_listed(unclear)}.")
     if len(better) + len(unclear) < len(comparisons):
         parts.append(f"{'All else' if parts else 'Every change'} is shown to be worse.")
     return parts
+
+
+def _listed(comparisons: Sequence[Comparison]) -> str:
+    """Each change once, with what it was measured in."""
+    measured: dict[str, list[str]] = {}
+    for c in comparisons:
+        measured.setdefault(_pair(c), []).append(f"{c.mode} {c.metric}")
+    return "; ".join(f"{pair} ({', '.join(names)})" for pair, names in measured.items())
 
 
 def _pair(comparison: Comparison) -> str:
