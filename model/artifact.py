@@ -141,7 +141,7 @@ def write_artifact(
     save_file(dict(model.weights), directory / "weights.safetensors")
     if model.index is not None:
         write_lists(model.index.lists, directory / INDEX)
-    for name, array in (_items(model) | _arrays(catalogue)).items():
+    for name, array in _arrays(model, catalogue).items():
         np.save(directory / name, array, allow_pickle=False)
     documents = {"probe.json": probe}
     for name, value in (documents | ({ANALYSIS: analysis} if analysis else {})).items():
@@ -215,8 +215,10 @@ def load_artifact(directory: Path) -> Artifact:
         raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
 
 
-def _arrays(catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
+def _arrays(model: TrainedModel, catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
     return {
+        "vectors.npy": model.vectors,
+        "messages.npy": model.messages,
         "users.bytes.npy": catalogue.users.blob,
         "users.offsets.npy": catalogue.users.offsets,
         "items.bytes.npy": catalogue.items.blob,
@@ -227,10 +229,6 @@ def _arrays(catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
         "fragments.bytes.npy": catalogue.fragments.blob,
         "fragments.offsets.npy": catalogue.fragments.offsets,
     }
-
-
-def _items(model: TrainedModel) -> dict[str, npt.NDArray[Any]]:
-    return {"vectors.npy": model.vectors, "messages.npy": model.messages}
 
 
 def _mapped(directory: Path, name: str) -> npt.NDArray[Any]:

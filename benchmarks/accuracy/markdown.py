@@ -44,7 +44,9 @@ def render(document: Document) -> str:
     parts += [
         "Coverage is the share of the catalogue in anyone's first 20; popularity rank the mean place of those items in "
         "the order of popularity (1 is the most popular). CPU seconds are those of all threads, which other work on "
-        "the machine disturbs less. Memory is the peak of a process that does nothing else.",
+        "the machine disturbs less: of a run that --resume took over, wall seconds are those of when it was made, "
+        "beside whatever else ran, and with as many threads as it had then. Memory is the peak of a process that does "
+        "nothing else.",
         _fitting(),
         "Settings chosen:",
         "\n".join(f"- {text}" for text in dict.fromkeys(r.described for r in document.results if not r.ablation)),
@@ -137,7 +139,8 @@ def _fitting() -> str:
     return (
         f"Seconds of fitting: {', '.join(searched)} look for their settings in every fit, on all held-out users, which "
         f"is in the seconds. Presets and {', '.join(TRAINED)} look for how long to train, on {SCORED_USERS:,} held-out "
-        "users at most; that is in the seconds too, the search for their other settings, made once, is not."
+        "users at most; that is in the seconds too. The search for their other settings is not: it was made once, "
+        "where benchmarks/baselines/settings.toml, or the preset's file, names one."
     )
 
 
