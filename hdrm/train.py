@@ -1,6 +1,7 @@
 """`hdrm train`."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,10 +64,16 @@ def train(
         raise typer.BadParameter("missing; needed unless --settings is given", param_hint=missing)
     result = run_training(data, models, preset=preset, seed=seed, changes=changes or [], resume=resume)
     out.print(metrics_table(result.manifest))
-    out.print(f"gate of the diffusion: {result.manifest.diagnostics['gate']:.2f}", highlight=False)
+    out.print(_diffusion(result.manifest.diagnostics), highlight=False)
     out.print(f"trained in {result.manifest.run.seconds:.0f} s on {result.manifest.run.device}", highlight=False)
     out.print(f"model version: {result.manifest.version}", highlight=False, soft_wrap=True)
     err.print(f"next: hdrm serve --models {models}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _diffusion(diagnostics: Mapping[str, float]) -> str:
+    if diagnostics["diffusion_epochs"] == 0:
+        return "the diffusion was given up: no epoch of it was better on what is held out than what there was before"
+    return f"gate of the diffusion: {diagnostics['gate']:.2f}"
 
 
 def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: list[str], resume: bool) -> "Result":

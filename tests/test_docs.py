@@ -60,6 +60,20 @@ def test_the_accuracy_in_the_readme_is_what_the_benchmark_measured() -> None:
         assert figures == [*expected, f"{mean(r['fit_cpu_seconds'] for r in mine['paper']):.0f}"]
 
 
+def test_what_the_readme_says_of_data_without_an_order_is_what_the_benchmark_measured() -> None:
+    measured = json.loads(text("docs/accuracy-unordered.json"))
+    figures = [
+        f"{mean(r['metrics'][metric] for r in measured['results'] if r['model'] == model):.4f}"
+        for model in ("default", "ease")
+        for metric in ("recall@20", "ndcg@20")
+    ]
+    sentence = text("README.md").partition("Without an order")[2].partition("accuracy-unordered")[0]
+    assert re.findall(r"0\.\d{4}", sentence) == figures
+    assert not any(
+        c["excludes_zero"] for c in measured["comparisons"] if (c["model"], c["other"]) == ("default", "ease")
+    )
+
+
 def test_every_service_setting_is_documented_as_it_is() -> None:
     for name, field in Settings.model_fields.items():
         variable = field.validation_alias or PREFIX + name.upper()

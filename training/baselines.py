@@ -17,8 +17,9 @@ __all__ = ["EASE_MAX_ITEMS", "HALF_LIVES", "Ease", "Popularity", "dense", "tuned
 Float32 = npt.NDArray[np.float32]
 
 EASE_MAX_ITEMS = 20_000  # its matrix is dense in items x items
+LEAST_LAMBDA = 0.5
 LAMBDAS = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
-HALF_LIVES = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 50.0)
+HALF_LIVES = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 50.0)
 
 
 class Popularity:
@@ -72,14 +73,25 @@ class Ease:
 
 
 def tuned_ease(search: Histories, stop: Histories, n_items: int, *, half_lives: Sequence[float | None]) -> Ease:
-    """EASE on all data, with the settings that are best on `stop` by `held_out_score`."""
-    scored = {}
-    for regularisation in LAMBDAS:
+    """EASE on all data, with the settings that are best on `stop` by `held_out_score`.
+
+    Where the least of LAMBDAS is best, it is halved for as long as that is better, down to LEAST_LAMBDA: small data.
+    """
+    scored: dict[tuple[float, float | None], float] = {}
+
+    def best_after(regularisation: float) -> tuple[float, float | None]:
         fitted = Ease.fit(search, n_items, regularisation=regularisation)
         for half_life in half_lives:
             ranker = ScoreRanker(replace(fitted, half_life=half_life))
             scored[regularisation, half_life] = held_out_score(ranker, search, stop)
-    best, half_life = max(scored, key=lambda settings: scored[settings])
+        return max(scored, key=lambda settings: scored[settings])
+
+    for regularisation in LAMBDAS:
+        best, half_life = best_after(regularisation)
+    least = LAMBDAS[0]
+    while best == least and least > LEAST_LAMBDA:
+        least = max(least / 2, LEAST_LAMBDA)
+        best, half_life = best_after(least)
     return replace(Ease.fit(search.append(stop), n_items, regularisation=best), half_life=half_life)
 
 

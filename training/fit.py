@@ -18,7 +18,7 @@ from training.loop import Stage, State
 from training.search import search
 from training.stages import RunStage, train_stages
 
-__all__ = ["Fit", "fit"]
+__all__ = ["SEARCH", "Fit", "fit"]
 
 SEARCH = "search: "
 

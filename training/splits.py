@@ -56,7 +56,7 @@ class Split:
 def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
     """Encode a data set and split it: by its own parts, else by time, else (no times) at random within users.
 
-    A repeated (user, item) pair counts once, at its newest place.
+    A repeated (user, item) pair counts once: at its newest place, or in the first of the parts that the data brings.
 
     A data set that brings its own parts is a benchmark: what is learned from, history and what is served are its
     `train`; items of its `valid` are not recommended, and nothing else is made of them. Otherwise everything is
@@ -91,7 +91,8 @@ def make_split(dataset: Dataset, config: SplitConfig, *, seed: int) -> Split:
         if len(part.items) == 0:
             raise DataError(
                 f"the {name} part of {dataset.info.name} is empty",
-                hint="the data brings its own split: import one whose parts have pairs"
+                hint="the data brings its own split: import one whose parts have pairs; what is in an earlier part too "
+                "counts there alone"
                 if dataset.info.presplit and name != "stop"
                 else f"something is held out of histories of {LEAST_HISTORY} interactions or more: add data",
             )

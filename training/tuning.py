@@ -199,7 +199,7 @@ class Tuning:
             raise UnavailableError(
                 f"{self.path}: another process is working on this study", hint="wait for it, or give another --study"
             ) from None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise self._unusable(error) from error
 
     def _open(self) -> optuna.Study:
@@ -285,7 +285,9 @@ class Tuning:
             errors = {trial.user_attrs[ERROR] for trial in study.trials if ERROR in trial.user_attrs}
             raise HdrmError(
                 "no trial came to an end" + "".join(f"; {error}" for error in sorted(errors)),
-                hint="run more trials, or start from a preset that trains",
+                hint="run more trials, or start from a preset that trains"
+                if study.trials
+                else "none was begun: give more --trials or --minutes",
             )
         importance = {}
         if len(complete) >= LEAST_FOR_IMPORTANCE:

@@ -182,7 +182,8 @@ def _result(
         model=_name(run.model, ablation),
         preset=None if run.model in BASELINES else run.model,
         ablation=ablation,
-        described=outcome.described if ablation is None else f"{outcome.described}: {ablation}",
+        described=_described(outcome) if ablation is None else f"{_described(outcome)}: {ablation}",
+        given_up=outcome.given_up,
         seed=run.seed,
         mode=query.mode,
         metrics=metrics | catalogue_use(ranked, query.truth, problem.counts),
@@ -191,6 +192,10 @@ def _result(
         evaluation_seconds=round(outcome.evaluation_seconds[(ablation if run.ablation is None else None) or ""], 2),
         peak_rss_bytes=outcome.peak_rss_bytes,
     )
+
+
+def _described(outcome: Outcome) -> str:
+    return f"{outcome.described}{''.join(f', {stage} given up' for stage in outcome.given_up)}"
 
 
 def _comparisons(

@@ -28,6 +28,9 @@ class Result(Frozen):
     preset: str | None = Field(description="the preset, None for a baseline")
     ablation: str | None = Field(description="what differs from the preset, None for the preset as it is")
     described: str = Field(description="the model and its settings, for people")
+    given_up: list[str] = Field(
+        [], description="stages that the search did without, since none of their epochs was better than what was there"
+    )
     seed: int = Field(description="seed of all randomness")
     mode: str = Field(description="paper: asked with the training histories; live: with others added")
     metrics: dict[str, float] = Field(description="metric, such as recall@20, to mean over users")

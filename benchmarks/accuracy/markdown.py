@@ -59,7 +59,7 @@ def render(document: Document) -> str:
         parts += ["## Presets beside baselines and each other", _INTERVALS, _comparisons(presets)]
     ablations = [c for c in document.comparisons if ":" in c.other]
     if ablations:
-        parts += ["## Ablations", _INTERVALS, _ABLATIONS, _comparisons(ablations)]
+        parts += ["## Ablations", _INTERVALS, _ABLATIONS, _comparisons(ablations), *_given_up(document)]
         parts += [*_worth(ablations), *_verdicts(ablations)]
     if document.topology:
         parts += ["## The graph in the items' vectors", _TOPOLOGY, _topology(document), *_kept(document)]
@@ -79,7 +79,8 @@ _TOPOLOGY = (
     "The items as each stage left them; the attention and the diffusion move them (not in `paper`). Spearman's "
     "correlation of radius and degree says how well the order of radii is that of popularity, and is negative where "
     "popular items lie near the origin; graph-neighbour overlap is the share of an item's (a user's) 20 nearest that "
-    "are among its 20 graph neighbours. Users are as they are answered, without diffusion (0 steps) and with it."
+    "are among its 20 graph neighbours. Users are as the encoder has them where that was measured, and as they are "
+    "answered, without diffusion (0 steps) and with it."
 )
 
 
@@ -142,6 +143,22 @@ def _fitting() -> str:
         "users at most; that is in the seconds too. The search for their other settings is not: it was made once, "
         "where benchmarks/baselines/settings.toml, or the preset's file, names one."
     )
+
+
+def _given_up(document: Document) -> list[str]:
+    """Which ablations are without a stage in the end, and so say little of what was changed in it."""
+    names = dict.fromkeys(
+        f"{result.model} ({', '.join(result.given_up)})"
+        for result in document.results
+        if result.ablation and result.given_up
+    )
+    if not names:
+        return []
+    return [
+        "Of these, no epoch of the stage in brackets was better on what is held out than what there was before it, so "
+        "it was left out, and the row says what is lost without the stage rather than how good it is with the change: "
+        f"{'; '.join(names)}."
+    ]
 
 
 def _worth(comparisons: Sequence[Comparison]) -> list[str]:
@@ -210,7 +227,7 @@ def _kept(document: Document) -> list[str]:
     for topology in document.topology:
         pairs = [(f"{name}, {one}", f"{name}, {other}") for name, one, other in names]
         users = [name for name in topology.figures if name.startswith("users' graph-neighbour overlap")]
-        pairs += [(users[0], last) for last in users[1:]]
+        pairs += [(before, users[-1]) for before in users[:-1]]
         for before, after in pairs:
             share = _share(topology.figures.get(before), topology.figures.get(after))
             if share is None:

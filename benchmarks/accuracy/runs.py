@@ -21,7 +21,7 @@ from training.config import load_config
 from training.corpus import Corpus
 from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
 from training.export import build_model
-from training.fit import Fit, fit
+from training.fit import SEARCH, Fit, fit
 from training.loop import Epoch, Stage, State, run_stage
 from training.topology import graph_neighbour_overlap, radius_degree_spearman, transposed
 
@@ -30,6 +30,7 @@ __all__ = ["Outcome", "Run", "execute", "here"]
 Int32 = npt.NDArray[np.int32]
 
 TOPOLOGY_USERS = 3000
+EPOCHS = " epochs"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ class Outcome:
     figures: dict[str, float] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
 
+    @property
+    def given_up(self) -> list[str]:
+        """Stages of HDRM that the search did without: none of their epochs was better than what there was before."""
+        searched = {name: epochs for name, epochs in self.figures.items() if name.startswith(SEARCH)}
+        names = [(name, name.removeprefix(SEARCH)) for name in searched]
+        return [own.removesuffix(EPOCHS) for name, own in names if searched[name] == 0 or own not in self.figures]
+
 
 def execute(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Progress) -> Outcome:
     """In a fresh process.
@@ -122,9 +130,7 @@ def here(run: Run, problem: Problem, states: Mapping[str, bytes], progress: Prog
         hdrm, final = _fit(run, problem, known, progress)
         fit_seconds, fit_cpu = time.monotonic() - began, time.process_time() - began_cpu
         model = build_model(hdrm, problem.train)
-        given_up = "search: attention" in final and hdrm.diffusion.attention is None
-        rankers = _rankers(run, hdrm, model, problem)
-        described = f"HDRM, {run.model}{', attention given up' if given_up else ''}"
+        rankers, described = _rankers(run, hdrm, model, problem), f"HDRM, {run.model}"
         figures = _figures(hdrm, model, final, problem)
     ranked: dict[tuple[str, str], Int32] = {}
     seconds = {}
@@ -217,18 +223,22 @@ class _Shuffled:
 
 
 def _figures(fitted: Fit, model: TrainedModel, states: dict[str, State], problem: Problem) -> dict[str, float]:
-    """The gate, the epochs, and the graph's shape: in the items after every stage, in users' answers without and with
-    diffusion."""
+    """The gate, the epochs, and the graph's shape: in the items after every stage, in the encoder's users, in users'
+    answers without and with diffusion."""
+    geometry = model.config.encoder.space
     figures = {"gate": fitted.diffusion.gate.item()}
-    figures |= {f"{name} epochs": float(state["best_epoch"]) for name, state in states.items()}
+    figures |= {f"{name}{EPOCHS}": float(state["best_epoch"]) for name, state in states.items()}
     for stage, vectors in fitted.items_after.items():
         figures[f"items' radius-degree Spearman, {stage}"] = radius_degree_spearman(vectors.cpu(), problem.counts)
-        figures[f"items' graph-neighbour overlap, {stage}"] = graph_neighbour_overlap(vectors.cpu(), problem.train)
+        overlap = graph_neighbour_overlap(vectors.cpu(), problem.train, geometry=geometry)
+        figures[f"items' graph-neighbour overlap, {stage}"] = overlap
     users = np.flatnonzero(problem.train.lengths)
     users = users[np.linspace(0, len(users) - 1, min(len(users), TOPOLOGY_USERS)).astype(np.int64)]
     histories = problem.train.take(users)
     graph, recommender = transposed(histories, problem.n_items), model.recommender(problem.counts)
+    clouds = {"encoder": fitted.encoder.users[torch.from_numpy(users)].cpu()}
     for steps in (0, model.config.steps):
-        vectors = torch.from_numpy(recommender.user_vectors(histories, steps))
-        figures[f"users' graph-neighbour overlap, {steps} steps"] = graph_neighbour_overlap(vectors, graph)
+        clouds[f"{steps} steps"] = torch.from_numpy(recommender.user_vectors(histories, steps))
+    for name, vectors in clouds.items():
+        figures[f"users' graph-neighbour overlap, {name}"] = graph_neighbour_overlap(vectors, graph, geometry=geometry)
     return figures

@@ -17,6 +17,7 @@ from model.geometry import (
     log0,
     pairwise_square_distance,
     radius,
+    square_distance,
 )
 
 LORENTZ = geoopt.Lorentz(k=1.0)
@@ -105,6 +106,19 @@ def test_pairwise_square_distance_has_the_right_values_and_finite_gradients(seed
     assert v.grad is not None
     assert torch.isfinite(u.grad).all()
     assert torch.isfinite(v.grad).all()
+
+
+@given(seeds)
+def test_the_gradients_of_square_distances_are_those_of_the_distance_s_square(seed: int) -> None:
+    u = tangents(seed, n=6).requires_grad_()
+    v = tangents(seed + 1, n=6).requires_grad_()
+    weights = torch.rand(6, 6, generator=torch.Generator().manual_seed(seed), dtype=u.dtype)
+    expected = torch.autograd.grad((weights * distance(u.unsqueeze(1), v).square()).sum(), (u, v))
+    pairwise = torch.autograd.grad((weights * pairwise_square_distance(u, v)).sum(), (u, v))
+    torch.testing.assert_close(pairwise, expected, rtol=1e-6, atol=1e-8)
+    expected = torch.autograd.grad((weights[0] * distance(u, v).square()).sum(), (u, v))
+    elementwise = torch.autograd.grad((weights[0] * square_distance(u, v)).sum(), (u, v))
+    torch.testing.assert_close(elementwise, expected, rtol=1e-6, atol=1e-8)
 
 
 @given(seeds, st.floats(1.0, 1e6))

@@ -15,9 +15,10 @@ def parts(seed: int, b: int = 64, d: int = 8) -> tuple[torch.Tensor, torch.Tenso
     return eps, condition, torch.randn(d, generator=generator), torch.rand(d, generator=generator) + 0.1
 
 
-def test_directional_noise_has_the_conditions_signs_and_the_data_s_magnitudes() -> None:
+@pytest.mark.parametrize("angular", [True, False])
+def test_directional_noise_has_the_conditions_signs_and_the_data_s_magnitudes(angular: bool) -> None:
     eps, condition, mu, sigma = parts(0)
-    noise = forward_noise(eps, condition, mu, sigma, DIRECTIONAL)
+    noise = forward_noise(eps, condition, mu, sigma, NoiseConfig(angular=angular))
     assert (noise * condition >= 0).all()
     torch.testing.assert_close(noise.abs(), (mu + sigma * eps).abs())
 

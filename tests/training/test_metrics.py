@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.history import Histories
-from training.baselines import LAMBDAS, Ease, Popularity, tuned_ease
+from training.baselines import LAMBDAS, LEAST_LAMBDA, Ease, Popularity, tuned_ease
 from training.evaluate import ScoreRanker, evaluate, measure, top_k
 from training.metrics import hits_of, summary
 from training.sampling import draw_cuts
@@ -118,6 +118,15 @@ def test_tuned_ease_is_the_best_on_what_is_held_out_and_learns_from_it_then() ->
         for value, half_life in settings
     }
     assert scores[chosen.regularisation, chosen.half_life] == max(scores.values())
+
+
+def test_tuned_ease_looks_for_a_regularisation_below_its_grid_where_that_is_better() -> None:
+    # a few items of a small circle and a few that all take: strong regularisation sees the latter alone
+    generator = np.random.default_rng(0)
+    circles = [5 * (n % 8) + generator.permutation(5)[:4] for n in range(40)]
+    train = histories(*[[*circle[:3].tolist(), *(40 + generator.permutation(8)[:4]).tolist()] for circle in circles])
+    valid = histories(*[circle[3:].tolist() for circle in circles])
+    assert LEAST_LAMBDA < tuned_ease(train, valid, 48, half_lives=(None,)).regularisation < LAMBDAS[0]
 
 
 def test_recency_moves_ease_towards_the_newest_item() -> None:

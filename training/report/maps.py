@@ -63,8 +63,8 @@ def hierarchy(artifact: Artifact, *, seed: int = 0) -> Figure:
         f"{_rank(found['users'])} for users. The tenth of the items with most interactions lies "
         f"{radii[by_count[-tenth:]].mean():.2f} from the origin on average, the tenth with fewest "
         f"{radii[by_count[:tenth]].mean():.2f}.",
-        "In hyperbolic space there is little room near the origin and very much far out, so what concerns many belongs "
-        "in the middle. Users are placed as they are answered. The line is the median. "
+        "In hyperbolic space there is little room near the origin and very much far out, so what concerns many "
+        "tends to lie in the middle. Users are placed as they are answered. The line is the median. "
         + _drawn(len(items), "item", "items")
         + _drawn(len(users), "user", "users"),
         tuple(_cloud_panel(name, *cloud, generator) for name, cloud in clouds.items()),
