@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +39,12 @@ app.command("serving")(measure_service)
 app.command("growth")(measure_growing_service)
 app.command("page")(write_page)
 app.command("settings")(search_settings)
+
+
+@app.callback()
+def end_on_sigterm() -> None:
+    """Servers and folders that a benchmark began with are gone when it is ended, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
 
 
 @app.command()

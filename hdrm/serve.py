@@ -106,8 +106,9 @@ def run_server(
             if workers == 1:
                 _run_single(settings, loaded, listener)
             else:
+                version = loaded.version
                 del loaded  # the workers load their own
-                _run_several(settings, workers, listener)
+                _run_several(settings, version, workers, listener)
 
 
 def check_address(host: str, port: int, *, hint: str) -> None:
@@ -138,15 +139,17 @@ def _run_single(settings: Settings, loaded: Loaded, listener: socket.socket) -> 
         raise UnavailableError("the service did not start; its log above has the cause")
 
 
-def _run_several(settings: Settings, workers: int, listener: socket.socket) -> None:
-    from uvicorn.supervisors import Multiprocess
+def _run_several(settings: Settings, version: str, workers: int, listener: socket.socket) -> None:
+    from hdrm.supervisor import Supervisor
 
     with tempfile.TemporaryDirectory(prefix="hdrm-metrics-") as metrics:
         # the workers are fresh processes that read their settings from the environment they inherit
         os.environ["HDRM_MODELS"] = str(settings.models.resolve())
+        # a worker that is replaced later is to answer as the others do, whatever was published meanwhile
+        os.environ["HDRM_MODEL_VERSION"] = version
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         config = _uvicorn_config("service.app:create_app", settings, factory=True, workers=workers)
-        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor = Supervisor(config, sockets=[listener])
         supervisor.run()
     if any(process.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for process in supervisor.processes):
         raise UnavailableError("a worker process could not start or did not end well; the log above has the cause")

@@ -43,6 +43,7 @@ __all__ = ["Artifact", "Catalogue", "TrainedModel", "load_artifact", "verify_art
 Float32 = npt.NDArray[np.float32]
 
 INDEX = "index.faiss"
+CHECKED_ROWS = 1 << 16  # looked at together
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
 
 
@@ -198,7 +199,7 @@ def load_artifact(directory: Path) -> Artifact:
     if problems:
         raise ArtifactError(
             "refusing a damaged model artifact:\n  " + "\n  ".join(problems),
-            hint="restore the files from a copy, activate another version, or train again",
+            hint="restore the files from a copy, serve another version (HDRM_MODEL_VERSION), or train again",
         )
     manifest = read_manifest(directory)
     try:
@@ -286,6 +287,10 @@ def _check_parts(catalogue: Catalogue, vectors: Float32, messages: Float32, prob
     for name, (size, expected_size) in sizes.items():
         if size != expected_size:
             raise ValueError(f"{name}: got {size}, expected {expected_size}")
+    for name, numbers in (("vectors", vectors), ("messages", messages)):
+        for start in range(0, len(numbers), CHECKED_ROWS):
+            if not np.isfinite(numbers[start : start + CHECKED_ROWS]).all():
+                raise ValueError(f"{name}: expected finite numbers alone")
     probed = np.array([item for row in probe.histories for item in row], np.int64)
     for name, indices in (("histories", histories.items), ("probe", probed)):
         if len(indices) and not 0 <= indices.min() <= indices.max() < n_items:

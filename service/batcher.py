@@ -97,6 +97,8 @@ class Batcher:
         waiter: Waiter = loop.create_future()
         job.waiters[waiter] = loop.time() + self._deadline_seconds
         self.waiting += 1
+        if self._away is not None:  # otherwise the next batch sees to deadlines, which is soon
+            self._watch()
         try:
             return await waiter
         finally:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from service.settings import Settings
 
@@ -210,6 +211,7 @@ class RedisCache:
         self._gets: dict[str, list[asyncio.Future[bytes | None]]] = {}  # waiting, by key
         self._sets: dict[str, bytes] = {}
         self._sender: asyncio.Task[None] | None = None
+        self._refused = False
 
     @property
     def degraded(self) -> bool:
@@ -283,8 +285,19 @@ class RedisCache:
             pipeline.execute_command("SET", key, _seal(key, value), "EX", seconds)
         if keys:
             pipeline.execute_command("MGET", *keys)
-        replies: list[list[bytes | None]] = await pipeline.execute()
-        return replies[-1] if keys else []
+        # a Redis that is full, or a replica, refuses to keep values and still has those it kept before
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        self._tell_refused(next((reply for reply in replies[: len(sets)] if isinstance(reply, RedisError)), None))
+        if not keys:
+            return []
+        if isinstance(replies[-1], RedisError):
+            raise replies[-1]
+        return list(replies[-1])
+
+    def _tell_refused(self, error: RedisError | None) -> None:
+        if error is not None and not self._refused:
+            logger.warning("cache: redis refuses to keep answers (%s)", type(error).__name__)
+        self._refused = error is not None
 
     def _succeeded(self) -> None:
         if self._retry_at is not None:

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from service.engine import Engine, Query
 from service.schemas import MOST_ITEMS
 
 __all__ = ["LOOP_SECONDS", "Pace", "measure_pace"]
 
+Int32 = npt.NDArray[np.int32]
+
 LOOP_SECONDS = 0.004  # that a batch may keep the event loop from turning
 QUERIES, ITEMS = 16, 10
+EXCLUDED = 1000  # items of the long history whose exclusion is timed
 REPETITIONS = 3
 
 
@@ -24,15 +28,19 @@ class Pace:
         batch: seconds of a batch, whatever is in it.
         query: further seconds of each query.
         item: further seconds of each item that a query asks for.
+        excluded: further seconds of each item that a query leaves out.
     """
 
     batch: float
     query: float
     item: float
+    excluded: float
 
     def seconds(self, queries: Sequence[Query]) -> float:
         """How long a batch of these queries takes."""
-        return self.batch + sum(self.query + self.item * query.k for query in queries)
+        return self.batch + sum(
+            self.query + self.item * query.k + self.excluded * len(query.excluded) for query in queries
+        )
 
 
 def measure_pace(engine: Engine) -> Pace:
@@ -42,21 +50,27 @@ def measure_pace(engine: Engine) -> Pace:
     """
     catalogue = engine.loaded.artifact.catalogue
     users = np.linspace(0, len(catalogue.histories) - 1, QUERIES).astype(int)
-    popular = engine.loaded.artifact.recommender.popular[:ITEMS]
-    histories = [history if len(history := catalogue.histories[int(user)]) else popular for user in users]
+    popular = engine.loaded.artifact.recommender.popular
+    histories = [history if len(history := catalogue.histories[int(user)]) else popular[:ITEMS] for user in users]
+
+    def query(history: Int32, k: int) -> Query:
+        return Query(known=True, history=history, k=k, exclude_seen=True, key="")
 
     def queries(k: int) -> list[Query]:
-        return [Query(known=True, history=history, k=k, exclude_seen=True, key="") for history in histories]
+        return [query(history, k) for history in histories]
 
     engine.popular(Query(known=False, history=popular[:0], k=ITEMS, exclude_seen=True, key=None))
     _seconds(engine, queries(MOST_ITEMS)[:1])
     alone = _seconds(engine, queries(ITEMS)[:1])
     if alone > LOOP_SECONDS:
-        return Pace(batch=alone, query=0.0, item=0.0)
+        return Pace(batch=alone, query=0.0, item=0.0, excluded=0.0)
     together, longer = _seconds(engine, queries(ITEMS)), _seconds(engine, queries(MOST_ITEMS))
     item = max((longer - together) / QUERIES / (MOST_ITEMS - ITEMS), 0.0)
     each = max((together - alone) / (QUERIES - 1), 0.0)
-    return Pace(batch=max(alone - each, 0.0), query=max(each - ITEMS * item, 0.0), item=item)
+    long = popular[:EXCLUDED]
+    more = max(len(long) - len(histories[0]), 1)
+    excluded = max((_seconds(engine, [query(long, ITEMS)]) - alone) / more, 0.0)
+    return Pace(batch=max(alone - each, 0.0), query=max(each - ITEMS * item, 0.0), item=item, excluded=excluded)
 
 
 def _seconds(engine: Engine, queries: Sequence[Query]) -> float:

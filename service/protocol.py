@@ -1,6 +1,7 @@
-"""HTTP/1.1 on a connection, with bounds: how long a request's head may be, and how long it may take to arrive.
+"""HTTP/1.1 on a connection, with bounds: how long a request's head may be, and how long it may take to arrive; how much
+may stand around a body in chunks; how long what nobody reads any more may go on.
 
-uvicorn's parser has neither bound, and answers what is no HTTP with plain text. A body has its bounds in
+uvicorn's parser has none of them, and answers what is no HTTP with plain text. A body that is read has its bounds in
 service.middleware. The application learns from here, too, when a client hangs up.
 """
 
@@ -21,19 +22,26 @@ class BoundedHttp(HttpToolsProtocol):
 
     Attributes:
         max_head_bytes: longest head, in bytes.
-        head_seconds: longest time from a connection's start, or a request's first byte, to the end of its head.
+        head_seconds: longest time from a connection's start, or a request's first byte, to the end of its head; and
+            from an answer to the end of a body that was not waited for.
+        chunk_bytes: longest frame of a chunk, whose extensions count, for each of the body's bytes; and so much in all
+            once, as for a head, trailers included.
         short_body_bytes: bodies up to this length are shown to the application as soon as they are there.
     """
 
     max_head_bytes = 64 * 1024
     head_seconds = 10.0
+    chunk_bytes = 16
     short_body_bytes = 16 * 1024
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._long = False  # whether the head may be too long
         self._in_body = False
+        self._room = 0  # bytes that may still come beside the body's own
+        self._rest: asyncio.TimerHandle | None = None
         self._peer = Peer()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -42,26 +50,48 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_arrived()
+        self._rest_arrived()
         super().connection_lost(exc)
         self._peer.leave()
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None and self._idle():
             self._await_head()
-        super().data_received(data)
         if self._deadline is not None:
             self._head_bytes += len(data)
-            if self._head_bytes > self.max_head_bytes:
-                self._refuse(Problem(431, "head_too_long", f"The head is longer than {self.max_head_bytes} bytes."))
+            self._long = self._head_bytes > self.max_head_bytes
+        self._room -= len(data)
+        super().data_received(data)
+        if self._long and self._deadline is not None:
+            self._refuse(self._too_long())
+        if self._in_body and self._room < 0:
+            self._refuse(Problem(400, "invalid_http", "There is more around the body than in it."))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # what follows a body is read by nobody
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._long and len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > self.max_head_bytes:
+            self._refuse(self._too_long())
+            raise ValueError("the parser is to stop")  # which uvicorn takes for a malformed request, refused already
         self._head_arrived()
-        self._in_body = True
+        self._in_body, self._long, self._room = True, False, self.max_head_bytes
         self.scope["extensions"] = {EXTENSION: {"peer": self._peer, "requests": self.tasks}}
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._room += len(body) * (1 + self.chunk_bytes)
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body and self._rest is None:
+            self._rest = self.loop.call_later(self.head_seconds, self.transport.close)
+
     def on_message_complete(self) -> None:
         self._in_body = False
+        self._rest_arrived()
         if len(self.cycle.body) <= self.short_body_bytes:
             # what comes with its head can be read without waiting
             self.scope["extensions"][EXTENSION]["body"] = bytes(self.cycle.body)
@@ -83,12 +113,20 @@ class BoundedHttp(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    def _rest_arrived(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+
     def _head_is_late(self) -> None:
         if self._head_bytes:
             problem = Problem(408, "head_too_slow", f"The head did not arrive within {self.head_seconds:g} seconds.")
             self._refuse(problem)
         else:  # nothing was asked
             self.transport.close()
+
+    def _too_long(self) -> Problem:
+        return Problem(431, "head_too_long", f"The head is longer than {self.max_head_bytes} bytes.")
 
     def _refuse(self, problem: Problem) -> None:
         self._head_arrived()

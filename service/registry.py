@@ -29,13 +29,13 @@ class Loaded:
 
 
 def load_current(settings: Settings) -> Loaded:
-    """The store's current model, its checksums and its probe verified.
+    """The model that the settings name, or the store's current one; its checksums and its probe verified.
 
     Raises:
-        ArtifactError: there is none, it is damaged, or it computes something else here than where it was trained.
+        ArtifactError: there is no such, it is damaged, or it computes something else here than where it was trained.
         ConfigError: more steps are set than the model's forward process has.
     """
-    artifact = load_artifact(ModelStore(settings.models).path())
+    artifact = load_artifact(ModelStore(settings.models).path(settings.model_version))
     config = artifact.manifest.model
     steps = config.steps if settings.steps is None else settings.steps
     if steps > config.noise.timesteps:

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     )
 
     models: Path = Field(Path("models"), description="model store: the folder that published models are in")
+    model_version: str | None = Field(
+        None, description="version of the model to serve; not set takes the store's current one at the start"
+    )
     steps: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         None,
         description="reverse diffusion steps of each request; not set takes the model's own, 0 leaves the "

@@ -29,6 +29,7 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 MOST_FETCHED = 4096  # beyond it, an exact search costs less
+MOST_ROOM = 1024  # for excluded items at first: few of a long history are among the nearest
 ROWS = 16  # FAISS compares 20 queries or more with the lists' centres by a matrix product, which rounds otherwise
 LISTS_PER_ROOT = 4  # lists for each square root of an item
 SAMPLED = 40  # vectors for each list that the centres are learned from
@@ -42,8 +43,8 @@ ID_BYTES = 8
 class ApproximateIndex:
     """Inverted lists, with an exact search for whatever they are not good at.
 
-    Queries that are confined to some items, have very much excluded, or find too little in the lists probed are
-    answered exactly, so an answer is never shorter than the candidates allow.
+    Queries that are confined to some items, have very much excluded that is near, or find too little in the lists
+    probed are answered exactly, so an answer is never shorter than the candidates allow.
 
     Args:
         vectors: (n, d) float32 tangent vectors at the origin; may be a memory map.
@@ -86,14 +87,17 @@ class ApproximateIndex:
         check_search(queries, ks, excluded, allowed, self.vectors.shape[1])
         # of a row's own k and exclusions alone, in few different sizes, so that rows alike are searched together
         room = np.where(excluded.lengths > 0, 2 ** np.ceil(np.log2(np.maximum(excluded.lengths, 1))), 0)
-        fetches = np.array([first_fetch(self.overfetch, k) for k in ks], np.int64) + room.astype(np.int64)
-        listed = fetches <= min(MOST_FETCHED, len(self))
-        for row, own in enumerate(allowed or ()):
-            listed[row] &= own is None
+        fetches = np.array([first_fetch(self.overfetch, k) for k in ks], np.int64)
+        fetches += np.minimum(room, MOST_ROOM).astype(np.int64)
+        pending = np.flatnonzero([own is None for own in allowed or [None] * len(queries)])
         answers: dict[int, Hits] = {}
-        for k, alike in by_length(ks, np.flatnonzero(listed), len(queries)):
-            for m, rows in by_length(fetches.tolist(), alike, ROWS):
-                answers.update(self._search(queries, rows, k, m, excluded))
+        while len(pending := pending[fetches[pending] <= min(MOST_FETCHED, len(self))]):
+            for k, alike in by_length(ks, pending, len(queries)):
+                for m, rows in by_length(fetches.tolist(), alike, ROWS):
+                    answers.update(self._search(queries, rows, k, m, excluded))
+            # what is excluded may take up what was fetched
+            pending = np.array([row for row in pending.tolist() if row not in answers and room[row]], np.int64)
+            fetches[pending] *= 2
         left = [row for row in range(len(queries)) if row not in answers]
         if left:
             rest = np.array(left)
@@ -103,14 +107,16 @@ class ApproximateIndex:
         return [answers[row] for row in range(len(queries))]
 
     def _search(self, queries: Float32, rows: Int64, k: int, m: int, excluded: Histories) -> dict[int, Hits]:
-        """Answers of those rows that are as long as they should be."""
+        """Answers of those rows that are as long as they should be, from as many items as without exclusions."""
         parameters = faiss.IVFSearchParameters()
         parameters.nprobe = self.probes
         _, fetched = self.lists.search(_padded(self._metric.queries(queries[rows])), m, params=parameters)
+        short = fetched[:, -1] == NONE  # there is no more in the lists
         fetched[excluded_among(fetched, excluded.take(rows), len(self))] = NONE
+        enough = short | (np.count_nonzero(fetched != NONE, axis=1) >= first_fetch(self.overfetch, k))
         items, keys = rerank(self._metric, queries[rows], self.vectors, fetched)
         distances, found = self._metric.distance(keys[:, :k]), items[:, :k].astype(np.int32)
-        whole = np.flatnonzero(found[:, -1] != NONE).tolist() if found.shape[1] == k else []
+        whole = np.flatnonzero(enough & (found[:, -1] != NONE)).tolist() if found.shape[1] == k else []
         return {int(rows[place]): Hits(found[place], distances[place], 1, False) for place in whole}
 
 

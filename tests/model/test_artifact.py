@@ -65,6 +65,8 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
     store = ModelStore(root)
     with store.staging() as staged:
         probe = wrong.pop("probe", probe)  # type: ignore[assignment]
+        arrays = {name: wrong.pop(name) for name in ("vectors", "messages") if name in wrong}
+        model = replace(model, **arrays)  # type: ignore[arg-type]
         write_artifact(staged, model, replace(catalogue, **wrong), probe, about)  # type: ignore[arg-type]
         return store.publish(staged)
 
@@ -191,6 +193,8 @@ def test_the_version_is_the_content_not_the_circumstances(published: Path, tmp_p
         ("histories", Histories.of([np.array([-1], np.int32)] * 4), "item indices from 0 to 29"),
         ("counts", np.ones(30, np.int32), "popularity: got int32, expected int64"),
         ("counts", np.full(30, -1), "popularity: expected counts of at least 0"),
+        ("vectors", np.full((30, 6), np.nan, np.float32), "vectors: expected finite numbers alone"),
+        ("messages", np.full((30, 6), np.inf, np.float32), "messages: expected finite numbers alone"),
         ("probe", Probe(histories=[[30]], items=[[0]], distances=[[0.1]]), "probe: expected item indices from 0 to 29"),
     ],
 )

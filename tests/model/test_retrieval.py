@@ -216,6 +216,19 @@ def test_an_answer_does_not_depend_on_the_batch(kind: str) -> None:
             assert hits.distances.tolist() == alone[q].distances.tolist()
 
 
+def test_a_long_history_that_is_not_near_is_no_reason_to_scan() -> None:
+    """Of 6,000 items a query has seen 3,000: far ones are left out of a short list, near ones of an exact search."""
+    vectors = cloud(0, 6000, 8, (1.0, 3.0))
+    index = lists(vectors, "hyperbolic")
+    index.probes = index.lists.nlist
+    query = vectors[:1] * 0.9
+    order = exactly(vectors, query[0], 6000, np.zeros(0, np.int32)).items
+    for gone, certified in ((order[3000:], False), (order[:3000], True)):
+        [hits] = index.search(query, [20], Histories.of([gone]))
+        assert hits.certified is certified
+        assert np.isin(hits.items, exactly(vectors, query[0], 20, gone).items).mean() > 0.9
+
+
 @pytest.mark.parametrize(("k", "expected"), [(5, 30), (10, 30), (11, 50), (20, 50), (40, 100)])
 def test_first_fetch_takes_the_next_calibrated_length_and_scales_beyond(k: int, expected: int) -> None:
     assert first_fetch({10: 30, 20: 50}, k) == expected

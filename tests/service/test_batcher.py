@@ -24,8 +24,8 @@ from service.settings import Settings
 from service.worker import Worker
 from tests.service.conftest import ITEMS, USERS, converse
 
-IN_LOOP = Pace(batch=0.0, query=0.0, item=0.0)
-IN_THREAD = Pace(batch=1.0, query=0.0, item=0.0)
+IN_LOOP = Pace(batch=0.0, query=0.0, item=0.0, excluded=0.0)
+IN_THREAD = Pace(batch=1.0, query=0.0, item=0.0, excluded=0.0)
 BROKEN = Query(known=True, history=np.array([10 * ITEMS], np.int32), k=5, exclude_seen=False, key="broken")
 
 
@@ -57,7 +57,7 @@ def ask_all(batcher: Batcher, queries: Sequence[Query]) -> Coroutine[Any, Any, l
 @given(
     st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(1, 60), st.booleans()), min_size=1, max_size=40),
     st.integers(1, 17),
-    st.sampled_from([IN_LOOP, IN_THREAD, Pace(batch=LOOP_SECONDS / 2, query=LOOP_SECONDS / 8, item=0.0)]),
+    st.sampled_from([IN_LOOP, IN_THREAD, Pace(batch=LOOP_SECONDS / 2, query=LOOP_SECONDS / 8, item=0.0, excluded=0.0)]),
 )
 def test_answers_are_the_same_in_any_batch(
     artifact: Artifact, asked: list[tuple[int, int, bool]], most: int, pace: Pace
@@ -216,6 +216,29 @@ def test_a_deadline_ends_the_waiting_and_not_the_others(artifact: Artifact) -> N
     asyncio.run(run())
 
 
+def test_deadlines_are_kept_while_a_batch_hangs_that_nobody_waits_for_any_more(artifact: Artifact) -> None:
+    engine = Engine(Loaded(artifact, 3))
+    queries = engine.prepare([RecommendRequest(user_id=str(100 + user)) for user in range(2)])
+    held = threading.Event()
+
+    def make(queries: Sequence[Query]) -> list[bytes]:
+        assert held.wait(30.0)
+        return maker(engine)(queries)
+
+    async def run() -> None:
+        async with batching(make, IN_THREAD, deadline_seconds=0.05) as (batcher, worker, _):
+            for asked in (queries[:1], queries, queries[:1]):  # those of the batch, others, and both again
+                async with asyncio.timeout(10):
+                    for error in await ask_all(batcher, asked):
+                        assert isinstance(error, Problem)
+                        assert error.code == "deadline_passed"
+                await asyncio.sleep(0.05)
+            assert worker.pending == 1  # all the while
+            held.set()
+
+    asyncio.run(run())
+
+
 def test_one_who_leaves_takes_the_answer_from_nobody(artifact: Artifact) -> None:
     engine = Engine(Loaded(artifact, 3))
     [query] = engine.prepare([RecommendRequest(user_id="100")])
@@ -274,9 +297,11 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
 
 def test_a_pace_says_how_long_a_batch_takes() -> None:
     queries = [Query(known=True, history=BROKEN.history, k=k, exclude_seen=True, key=str(k)) for k in (10, 20)]
-    pace = Pace(batch=1.0, query=0.5, item=0.1)
-    assert pace.seconds(queries[:1]) == pytest.approx(2.5)
-    assert pace.seconds(queries) == pytest.approx(5.0)
+    pace = Pace(batch=1.0, query=0.5, item=0.1, excluded=0.01)
+    assert pace.seconds(queries[:1]) == pytest.approx(2.51)
+    assert pace.seconds(queries) == pytest.approx(5.02)
+    long = Query(known=True, history=np.arange(300, dtype=np.int32), k=10, exclude_seen=True, key="long")
+    assert pace.seconds([long]) == pytest.approx(5.5)
 
 
 def test_a_measured_pace_is_a_time(artifact: Artifact) -> None:
@@ -284,3 +309,4 @@ def test_a_measured_pace_is_a_time(artifact: Artifact) -> None:
     assert 0 < pace.batch + pace.query < 10
     assert pace.query >= 0
     assert pace.item >= 0
+    assert pace.excluded >= 0

@@ -166,6 +166,40 @@ def test_redis_is_told_when_to_forget(redis: RedisServer) -> None:
     assert redis.command(b"TTL", b"a") in (b":60\r\n", b":59\r\n")
 
 
+def test_a_redis_that_refuses_to_keep_still_gives_what_it_has(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with redis_cache(redis.url, Time()) as cache:
+            await cache.set("a", b"1")
+            redis.command(b"CONFIG", b"SET", b"maxmemory", b"1")  # and by default nothing is evicted
+            for _ in range(3):
+                cache.put("b", b"2")
+                assert await cache.get("a") == b"1"
+                assert not cache.degraded
+            assert await cache.get("b") is None
+            redis.command(b"CONFIG", b"SET", b"maxmemory", b"0")
+            await cache.set("b", b"2")
+            assert await cache.get("b") == b"2"
+
+    asyncio.run(run())
+    assert [record.message for record in caplog.records] == ["cache: redis refuses to keep answers (OutOfMemoryError)"]
+
+
+def test_redis_forgets_what_is_made_at_one_time_at_different_times(redis: RedisServer) -> None:
+    async def run() -> None:
+        cache = RedisCache(redis.url, ttl_seconds=1000, timeout_seconds=1.0, jitter=0.1)
+        for number in range(20):
+            cache.put(str(number), b"1")
+        await cache.set("last", b"1")
+        await cache.close()
+
+    asyncio.run(run())
+    left = [int(redis.command(b"TTL", b"%d" % number).strip(b":\r\n")) for number in range(20)]
+    assert len(set(left)) > 1
+    assert 890 < min(left) <= max(left) <= 1000
+
+
 @pytest.mark.parametrize("damaged", [b"", b"short", b"x" * 100])
 def test_values_that_are_not_ours_count_as_absent(redis: RedisServer, damaged: bytes) -> None:
     async def run() -> None:

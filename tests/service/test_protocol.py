@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 import uvicorn
@@ -74,6 +74,12 @@ def answers(connection: socket.socket) -> list[tuple[int, dict[str, str], bytes]
         found.append((int(line.split()[1]), headers, received[:length]))
         received = received[length:]
     return found
+
+
+def send_all(connection: socket.socket, parts: Iterable[bytes], *, pause: float = 0.0) -> None:
+    for part in parts:
+        connection.sendall(part)
+        time.sleep(pause)
 
 
 def check_problem(answer: tuple[int, dict[str, str], bytes], status: int, code: str) -> None:
@@ -151,6 +157,41 @@ def test_a_long_body_that_goes_on_after_its_refusal_is_no_new_request(address: t
         connection.shutdown(socket.SHUT_WR)
         found = answers(connection)
     assert [status for status, _, _ in found] == [413]
+
+
+def test_a_head_that_comes_at_once_has_the_same_bound(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * 3000 + b"\r\n\r\n")
+        (answer,) = answers(connection)
+    check_problem(answer, 431, "head_too_long")
+    with connected(address) as connection:
+        body = b"x" * 4000
+        head = b"POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        connection.sendall(head + body)
+        assert answers(connection)[0][0] == 200
+
+
+@pytest.mark.parametrize("trailer", [b"x-%d: a\r\n", b"x: a%d"])
+def test_trailers_without_end_end_the_connection(address: tuple[str, int], trailer: bytes) -> None:
+    with connected(address) as connection:
+        connection.sendall(b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n")
+        with pytest.raises(ConnectionError):
+            send_all(connection, (trailer % number for number in range(100_000)))
+
+
+def test_short_trailers_are_passed_over(address: tuple[str, int]) -> None:
+    head = b"POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    with connected(address) as connection:
+        connection.sendall(head + b"1\r\nh\r\n1;x=y\r\ni\r\n0\r\nx: y\r\n\r\n")
+        (answer,) = answers(connection)
+    assert (answer[0], answer[2]) == (200, b'"hi"')
+
+
+def test_a_body_that_nobody_waits_for_does_not_keep_the_connection(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        connection.sendall(b"GET /nowhere HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            send_all(connection, (b"x" for _ in range(200)), pause=0.05)
 
 
 def test_a_request_knows_whether_it_is_alone(address: tuple[str, int]) -> None:

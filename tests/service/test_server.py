@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,16 @@ from model.errors import ConfigError
 from model.store import ModelStore
 from service.app import create_app
 from service.settings import Settings
-from tests.service.conftest import DEADLINE, SERVE, RedisServer, ServeProcess, converse, eventually, seen_by
+from tests.service.conftest import (
+    DEADLINE,
+    SERVE,
+    RedisServer,
+    ServeProcess,
+    converse,
+    eventually,
+    publish_model,
+    seen_by,
+)
 
 Serve = Callable[..., ServeProcess]
 
@@ -200,21 +210,74 @@ def test_the_application_refuses_settings_the_model_cannot_meet(store: ModelStor
         converse(create_app(Settings(models=store.root, steps=11)), nothing)
 
 
+def workers_of(server: ServeProcess) -> list[int]:
+    """Process ids of the workers, as the system lists them."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(p) for p in children if "spawn_main" in of_process(int(p), "cmdline")]
+
+
+def of_process(pid: int, name: str) -> str:
+    """What the system says of a process; nothing of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
+
+
 def test_a_worker_that_dies_is_replaced(serve: Serve, tmp_path: Path) -> None:
     server = serve("--workers", "2", TMPDIR=str(tmp_path))
-
-    def pids() -> list[int]:
-        """Of the worker processes, as the system lists them."""
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-        return [int(p) for p in children if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
-
-    eventually(lambda: len(pids()) == 2)
-    before = pids()
+    eventually(lambda: len(workers_of(server)) == 2)
+    before = workers_of(server)
     os.kill(before[0], signal.SIGKILL)
-    eventually(lambda: len(set(pids()) - set(before)) == 1)
+    eventually(lambda: len(set(workers_of(server)) - set(before)) == 1)
     for _ in range(10):
         assert httpx.post(f"{server.url}/recommend", json={"user_id": "100"}, timeout=DEADLINE).status_code == 200
     assert server.end() == 0
+
+
+def test_a_worker_that_is_replaced_answers_as_the_others_and_takes_none_of_them_with_it(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    root = tmp_path / "models"
+    shutil.copytree(store.root, root)
+    server = ServeProcess(root, "--workers", "2", TMPDIR=str(tmp_path), HDRM_CACHE_MAX_BYTES="0")
+    try:
+        eventually(lambda: len(workers_of(server)) == 2)
+
+        def replace_one() -> None:
+            before = workers_of(server)
+            os.kill(before[0], signal.SIGKILL)
+            eventually(lambda: len(set(workers_of(server)) - set(before)) == 1)
+
+        def loaded() -> int:
+            """Workers that have the model in memory."""
+            return sum("vectors.npy" in of_process(worker, "maps") for worker in workers_of(server))
+
+        def versions() -> set[str]:
+            """Of the models that answer, each time over a new connection."""
+            asked = [
+                httpx.post(f"{server.url}/recommend", json={"user_id": "100"}, timeout=DEADLINE) for _ in range(20)
+            ]
+            return {answer.json()["model_version"] for answer in asked}
+
+        publish_model(root, seed=1)
+        assert ModelStore(root).current() != server.version
+        replace_one()
+        eventually(lambda: loaded() == 2)
+        time.sleep(0.5)  # so that the new one answers too
+        assert versions() == {server.version}
+        probe = root / server.version / "probe.json"
+        whole = probe.read_bytes()
+        probe.write_bytes(whole[:-1])
+        replace_one()
+        eventually(lambda: len(workers_of(server)) == 1)  # the new one refuses
+        assert versions() == {server.version}
+        probe.write_bytes(whole)
+        eventually(lambda: loaded() == 2)
+    finally:
+        for process in (server.process.pid, *workers_of(server)):  # workers go on without their parent
+            os.kill(process, signal.SIGKILL)
+        server.process.communicate()
 
 
 def test_the_docs_page_needs_nothing_from_elsewhere(settings: Settings) -> None:
