@@ -26,6 +26,7 @@ ENTRY_OVERHEAD = 250  # bytes of Python objects around one entry of the in-proce
 BREAK_SECONDS = 1.0
 JITTER = 0.1  # what is made at one time must not expire at one time
 DIGEST_SIZE = 16
+CHECKED_KEY = "hdrm:check"  # under which there is nothing
 MOST_SETS = 4096  # that wait for one round trip; a cache may forget
 
 logger = logging.getLogger("hdrm.service")
@@ -51,6 +52,10 @@ class Cache(Protocol):
 
     def put(self, key: str, value: bytes) -> None:
         """Keep a value, soon; nobody waits for it."""
+        ...
+
+    async def check(self) -> None:
+        """Find out whether it can be reached, so that `degraded` is of now."""
         ...
 
     async def close(self) -> None:
@@ -111,6 +116,9 @@ class LayeredCache:
         for layer in self._layers:
             layer.put(key, value)
 
+    async def check(self) -> None:
+        await self._layers[-1].check()
+
     async def close(self) -> None:
         for layer in self._layers:
             await layer.close()
@@ -165,6 +173,9 @@ class MemoryCache:
         self.size += _cost(key, value)
         while self.size > self._max_bytes:
             self._drop(next(iter(self._entries)))
+
+    async def check(self) -> None:
+        return
 
     async def close(self) -> None:
         self._entries.clear()
@@ -234,6 +245,9 @@ class RedisCache:
         if not self._left_alone() and len(self._sets) < MOST_SETS:
             self._sets[key] = value
             self._send_soon()
+
+    async def check(self) -> None:
+        await self.get(CHECKED_KEY)
 
     async def close(self) -> None:
         if self._sender is not None:

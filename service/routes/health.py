@@ -28,7 +28,7 @@ async def readyz(answers: Annotated[Answers, Depends(running)]) -> Readiness:
     """The model is loaded, has passed its probe and answers. A cache out of reach does not make the service unready."""
     if not await answers.worker.responds(RESPONSE_SECONDS):
         raise Problem(503, "worker_unresponsive", "Inference does not get on.")
-    await answers.cache.get("hdrm:readyz")  # so that the state below is of now, also without other requests
+    await answers.cache.check()  # so that the state below is of now, also without other requests
     return Readiness(
         status="ready",
         model_version=answers.engine.loaded.version,

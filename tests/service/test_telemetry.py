@@ -127,3 +127,11 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     assert "hdrm_retrieval_rounds_total 4.0" in last
     assert 'hdrm_model_info{version="v"} 1.0' in last
     assert 'hdrm_retrieval_recall{kind="approximate"} 0.993' in last
+
+
+def test_a_probe_counts_as_no_lookup(settings: Settings) -> None:
+    async def exchange(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/readyz")).status_code == 200
+        assert "hdrm_cache_lookups_total{" not in (await client.get("/metrics")).text
+
+    converse(create_app(settings), exchange)
