@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import JustifyMethod
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from hdrm.console import err, out
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from benchmarks.report import Part
 
 __all__ = ["Phases", "show", "writable", "write"]
+
+WIDEST = 1000  # columns of a table
 
 
 def writable(path: Path | None) -> None:
@@ -47,11 +50,12 @@ def show(parts: "Iterable[Part]") -> None:
         table = Table(title=escape(part.title), box=SIMPLE_HEAD)
         for number, head in enumerate(part.header):
             justify: JustifyMethod = "right" if number else "left"
-            # units below; on a narrow terminal nothing is left out
-            table.add_column(head.replace(", ", "\n"), justify=justify, no_wrap=not number, overflow="fold")
+            table.add_column(head.replace(", ", "\n"), justify=justify, no_wrap=True)  # units below
         for row in part.rows:
             table.add_row(*map(escape, row))
-        out.print(table)
+        # a terminal breaks lines that are too long for it; nothing is left out, and no number is broken by us
+        wide = Measurement.get(out, out.options.update_width(WIDEST), table).maximum
+        Console(width=max(wide, out.width)).print(table)
 
 
 def write(document: "BaseModel", path: Path | None) -> None:

@@ -26,7 +26,7 @@ def _growth(growth: Growth) -> Table:
             f"{size.users:,}",
             f"{size.items:,}",
             *(
-                f"{value:.2g}"
+                f"{value:.3g}"
                 for value in (
                     size.prepare_seconds,
                     size.encoder_seconds,
