@@ -199,7 +199,7 @@ class Tuning:
             raise UnavailableError(
                 f"{self.path}: another process is working on this study", hint="wait for it, or give another --study"
             ) from None
-        except (OSError, NotImplementedError) as error:
+        except OSError as error:
             raise self._unusable(error) from error
 
     def _open(self) -> optuna.Study:
