@@ -18,7 +18,6 @@ Report = Callable[[int, float], None]  # told every epoch's number and score; wh
 
 TRIALS = 24  # settings tried for every tuned baseline alike
 COMPARABLE = 4  # trials to compare with before one is cut short
-EARLIEST = 5  # epochs before one is
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -67,6 +66,7 @@ def best_settings(
     seed: int,
     told: Callable[[int, int], None],
     first: Settings | None = None,
+    earliest: int = 0,
     storage: optuna.storages.BaseStorage | None = None,
     name: str | None = None,
 ) -> Best:
@@ -81,11 +81,12 @@ def best_settings(
         seed: of the search.
         told: after every trial: how many are done, and how many there are.
         first: settings to begin with.
+        earliest: epochs before a trial is cut short.
         storage: where the trials are kept, so that a search that was interrupted goes on; None forgets them.
         name: what the search is called there.
     """
-    study = _quiet_study(seed, storage, name)
-    if first is not None and not study.trials:
+    study = _quiet_study(seed, earliest, storage, name)
+    if first is not None and not study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.WAITING)):
         study.enqueue_trial(dict(first))
     for number in range(len(study.get_trials(deepcopy=False, states=FINISHED)), trials):
         trial = study.ask()
@@ -107,7 +108,9 @@ def _report_of(trial: optuna.Trial) -> Report:
     return report
 
 
-def _quiet_study(seed: int, storage: optuna.storages.BaseStorage | None, name: str | None) -> optuna.Study:
+def _quiet_study(
+    seed: int, earliest: int, storage: optuna.storages.BaseStorage | None, name: str | None
+) -> optuna.Study:
     """A study, without the line that optuna logs for it; a trial that was cut off is given up."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -117,7 +120,7 @@ def _quiet_study(seed: int, storage: optuna.storages.BaseStorage | None, name: s
             study_name=name,
             load_if_exists=True,
             direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARABLE, n_warmup_steps=EARLIEST),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=COMPARABLE, n_warmup_steps=earliest),
         )
     finally:
         optuna.logging.set_verbosity(verbosity)

@@ -38,6 +38,7 @@ class Trained:
         needs_order: whether it makes no sense without an order.
         space: the settings' ranges.
         make: begins a training.
+        earliest: epochs before a search cuts one short: where slow step sizes have caught up with fast ones.
         random: whether a fit depends on the seed, as every training from random weights does.
         max_items: the largest catalogue it is for, None for any.
     """
@@ -47,6 +48,7 @@ class Trained:
     needs_order: bool
     space: Space
     make: MakeStage
+    earliest: int
     random: bool = True
     max_items: int | None = None
 
@@ -109,6 +111,7 @@ class Trained:
             seed=seed,
             told=over,
             first=load_settings(self.name),
+            earliest=self.earliest,
             storage=storage,
             name=name,
         )

@@ -106,7 +106,8 @@ def test_an_unknown_kind_names_the_known() -> None:
         suggest(optuna.trial.FixedTrial({}), {"rate": ("lg", (0, 1))})  # type: ignore[arg-type, dict-item]
 
 
-def test_a_search_that_is_kept_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [0, 5])
+def test_a_search_that_is_kept_goes_on(tmp_path: Path, at: int) -> None:
     first, tried = {"share": 0.5, "rate": 0.5, "count": 3, "size": 8}, list[dict[str, float]]()
 
     def storage() -> optuna.storages.JournalStorage:
@@ -127,7 +128,7 @@ def test_a_search_that_is_kept_goes_on(tmp_path: Path) -> None:
         )
 
     with pytest.raises(KeyboardInterrupt):
-        run(12, cut=5)
+        run(12, cut=at)
     best = run(12, cut=-1)
     assert (len(tried), best.trials) == (12, 12)
     assert tried[0] == first
