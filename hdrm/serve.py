@@ -148,7 +148,7 @@ def _run_several(settings: Settings, version: str, workers: int, listener: socke
         # a worker that is replaced later is to answer as the others do, whatever was published meanwhile
         os.environ["HDRM_MODEL_VERSION"] = version
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        config = _uvicorn_config("service.app:create_app", settings, factory=True, workers=workers)
+        config = _uvicorn_config("hdrm.supervisor:create_worker_app", settings, factory=True, workers=workers)
         supervisor = Supervisor(config, sockets=[listener])
         supervisor.run()
     if any(process.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for process in supervisor.processes):

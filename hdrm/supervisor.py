@@ -1,14 +1,22 @@
 """Worker processes, kept alive."""
 
 import logging
+import multiprocessing
+import os
+import signal
+import threading
 import time
-from typing import Any
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-__all__ = ["Supervisor"]
+if TYPE_CHECKING:
+    from service.app import Service
+
+__all__ = ["Supervisor", "create_worker_app"]
 
 START_SECONDS = 60.0  # in which a worker need not give a sign of life: on a busy machine it is slow to start
 RETRY_SECONDS = 5.0
@@ -62,3 +70,18 @@ class Supervisor(Multiprocess):
         self._replaced[place] = time.monotonic()
         self.processes[place] = Process(self.config, self.sockets)
         self.processes[place].start()
+
+
+def create_worker_app() -> "Service":
+    """The application of a worker, which ends when its parent has died: nothing else would end it, or free the port."""
+    from service.app import create_app
+
+    threading.Thread(target=_end_with_parent, name="hdrm-parent", daemon=True).start()
+    return create_app()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -235,6 +235,17 @@ def test_a_worker_that_dies_is_replaced(serve: Serve, tmp_path: Path) -> None:
     assert server.end() == 0
 
 
+def test_workers_end_with_a_parent_that_is_killed(serve: Serve, tmp_path: Path) -> None:
+    server = serve("--workers", "2", TMPDIR=str(tmp_path))
+    eventually(lambda: len(workers_of(server)) == 2)
+    workers = workers_of(server)
+    # its log ends when nobody can write to it any more, and until then this waits
+    assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    assert not any("spawn_main" in of_process(worker, "cmdline") for worker in workers)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/livez", timeout=DEADLINE)
+
+
 def test_a_worker_that_is_replaced_answers_as_the_others_and_takes_none_of_them_with_it(
     store: ModelStore, tmp_path: Path
 ) -> None:
