@@ -55,9 +55,12 @@ class Ease:
     @classmethod
     def fit(cls, train: Histories, n_items: int, *, regularisation: float) -> "Ease":
         """Fit to histories; the half-life is none of the fit's."""
-        gram = _gram(train, n_items)
-        gram[np.diag_indices(n_items)] += regularisation
-        inverse = np.linalg.inv(gram)
+        return cls.of(_gram(train, n_items), regularisation)
+
+    @classmethod
+    def of(cls, gram: npt.NDArray[np.float64], regularisation: float) -> "Ease":
+        """Fit to X'X, (m, m)."""
+        inverse = np.linalg.inv(gram + regularisation * np.eye(len(gram)))
         weights = inverse / -np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
         return cls(weights.astype(np.float32), regularisation)
@@ -75,24 +78,30 @@ class Ease:
 def tuned_ease(search: Histories, stop: Histories, n_items: int, *, half_lives: Sequence[float | None]) -> Ease:
     """EASE on all data, with the settings that are best on `stop` by `held_out_score`.
 
-    Where the least of LAMBDAS is best, it is halved for as long as that is better, down to LEAST_LAMBDA: small data.
+    First the regularisation at the middle half-life, then the half-life. Where the least of LAMBDAS is best, it is
+    halved for as long as that is better, down to LEAST_LAMBDA: small data.
     """
-    scored: dict[tuple[float, float | None], float] = {}
+    gram = _gram(search, n_items)
 
-    def best_after(regularisation: float) -> tuple[float, float | None]:
-        fitted = Ease.fit(search, n_items, regularisation=regularisation)
-        for half_life in half_lives:
-            ranker = ScoreRanker(replace(fitted, half_life=half_life))
-            scored[regularisation, half_life] = held_out_score(ranker, search, stop)
-        return max(scored, key=lambda settings: scored[settings])
+    def scored(fitted: Ease) -> tuple[float, Ease]:
+        return held_out_score(ScoreRanker(fitted), search, stop), fitted
 
-    for regularisation in LAMBDAS:
-        best, half_life = best_after(regularisation)
+    def at(regularisation: float) -> tuple[float, Ease]:
+        return scored(replace(Ease.of(gram, regularisation), half_life=half_lives[len(half_lives) // 2]))
+
+    best = max(map(at, LAMBDAS), key=_score)
     least = LAMBDAS[0]
-    while best == least and least > LEAST_LAMBDA:
+    while best[1].regularisation == least > LEAST_LAMBDA:
         least = max(least / 2, LEAST_LAMBDA)
-        best, half_life = best_after(least)
-    return replace(Ease.fit(search.append(stop), n_items, regularisation=best), half_life=half_life)
+        best = max(best, at(least), key=_score)
+    others = (half_life for half_life in half_lives if half_life != best[1].half_life)
+    _, chosen = max([best, *(scored(replace(best[1], half_life=half_life)) for half_life in others)], key=_score)
+    fitted = Ease.fit(search.append(stop), n_items, regularisation=chosen.regularisation)
+    return replace(fitted, half_life=chosen.half_life)
+
+
+def _score(scored: tuple[float, Ease]) -> float:
+    return scored[0]
 
 
 def dense(histories: Histories, n_items: int, half_life: float | None = None) -> Float32:
