@@ -60,7 +60,9 @@ class Ease:
     @classmethod
     def of(cls, gram: npt.NDArray[np.float64], regularisation: float) -> "Ease":
         """Fit to X'X, (m, m)."""
-        inverse = np.linalg.inv(gram + regularisation * np.eye(len(gram)))
+        regularised = gram.copy()
+        regularised[np.diag_indices(len(gram))] += regularisation
+        inverse = np.linalg.inv(regularised)
         weights = inverse / -np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
         return cls(weights.astype(np.float32), regularisation)
