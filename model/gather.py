@@ -96,6 +96,8 @@ class _Attended:
 
     def __init__(self, weights: Weights, vectors: Float32) -> None:
         self._vectors = vectors
+        self._statistics = np.empty((len(vectors), 2), np.float32)
+        kernels.normalising(self._statistics, vectors)
         scale = vectors.shape[1] ** -0.5
         matrix, bias = layer(weights, "attention.question")
         self._question = _array(matrix * scale), _array(bias * scale), _array(weights["attention.by_age"])
@@ -107,7 +109,14 @@ class _Attended:
 
     def write(self, conditions: Float32, place: int, histories: Histories) -> None:
         kernels.attend(
-            conditions, place, histories.indptr, histories.items, self._vectors, *self._question, *self._layers
+            conditions,
+            place,
+            histories.indptr,
+            histories.items,
+            self._vectors,
+            self._statistics,
+            *self._question,
+            *self._layers,
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +28,16 @@ class Histories:
     def __post_init__(self) -> None:
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.items):
             raise ValueError("indptr: expected n + 1 offsets from 0 to the number of items")
-        if (self.indptr[1:] < self.indptr[:-1]).any():
+        if len(self.indptr) > 2 and (self.indptr[1:] < self.indptr[:-1]).any():
             raise ValueError("indptr: expected offsets that never fall")
 
     @classmethod
     def of(cls, rows: Sequence[Int32]) -> "Histories":
         """From one array a user."""
-        indptr = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=indptr[1:])
-        items = np.concatenate(rows) if rows else np.zeros(0, np.int32)
-        return cls(indptr, items.astype(np.int32, copy=False))
+        indptr = np.array([0, *accumulate(map(len, rows))], np.int64)
+        # of one row, as of a request that is alone, nothing is copied
+        items = rows[0] if len(rows) == 1 else np.concatenate(rows) if rows else np.zeros(0, np.int32)
+        return cls(indptr, np.ascontiguousarray(items, np.int32))
 
     @classmethod
     def empty(cls, n: int) -> "Histories":

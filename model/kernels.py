@@ -23,12 +23,14 @@ __all__ = [
     "UNIT_ROUNDOFF",
     "attend",
     "denoise",
+    "exponential",
     "keys",
     "least_product",
     "lift",
     "mean_rows",
     "mix",
     "nearest",
+    "normalising",
     "rerank",
 ]
 
@@ -46,6 +48,10 @@ TINY = float(np.finfo(np.float32).tiny)
 LEAST_RADIUS = 1e-6  # below it, capping the radius changes nothing in float32
 NORMALISED_EPSILON = 1e-5  # of torch's layer_norm
 LANES = 4
+EXP_LEAST, EXP_MOST = np.float32(-87.3), np.float32(88.0)  # beyond them float32 has no normal number
+LOG2_E, LOG_2_HIGH, LOG_2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
+EXP_0, EXP_1, EXP_2 = np.float32(5.0000001201e-1), np.float32(1.6666665459e-1), np.float32(4.1665795894e-2)
+EXP_3, EXP_4, EXP_5 = np.float32(8.3334519073e-3), np.float32(1.3981999507e-3), np.float32(1.9875691500e-4)
 
 
 def _array(dtype: Any, dimensions: int, *, readonly: bool = False) -> Any:
@@ -152,21 +158,47 @@ def mean_rows(
 
 
 @compiled(fused=True)
+def _mean_and_scale(values: Float32) -> tuple[np.float32, np.float32]:
+    """What makes a vector, less the one and times the other, one of mean 0 and variance 1."""
+    d, total, squares = len(values), np.float32(0), np.float32(0)
+    for j in range(d):
+        total += values[j]
+    mean = np.float32(total / d)
+    for j in range(d):
+        squares += (values[j] - mean) * (values[j] - mean)
+    return mean, np.float32(1 / math.sqrt(squares / d + NORMALISED_EPSILON))
+
+
+@compiled(void, f32_2, f32_2r, fused=True)
+def normalising(statistics: Float32, vectors: Float32) -> None:
+    """Mean and scale of each vector, see `attend`: (n, 2), set, of (n, d)."""
+    for row in range(len(vectors)):
+        statistics[row] = _mean_and_scale(vectors[row])
+
+
+@compiled(fused=True)
 def _normalise(x: Float32) -> None:
     """Shift and scale every row to mean 0 and variance 1, as `model.attention.normalised`."""
-    d = np.float32(x.shape[1])
     for row in range(len(x)):
         values = x[row]
-        mean, squares = np.float32(0), np.float32(0)
+        mean, scale = _mean_and_scale(values)
         for j in range(len(values)):
-            mean += values[j]
-        mean /= d
-        for j in range(len(values)):
-            values[j] -= mean
-            squares += values[j] * values[j]
-        scale = np.float32(1 / math.sqrt(squares / d + NORMALISED_EPSILON))
-        for j in range(len(values)):
-            values[j] *= scale
+            values[j] = (values[j] - mean) * scale
+
+
+@compiled(fused=True)
+def exponential(x: np.float32) -> np.float32:
+    """e^x of a float32, off by less than 2^-23 of it: arithmetic alone, which is done for many numbers at a time.
+
+    x = n log 2 + r with |r| <= log(2) / 2, e^r by a polynomial (minimax, Cephes' expf), 2^n by its bits.
+    """
+    within = max(min(x, EXP_MOST), EXP_LEAST)
+    n = np.floor(within * LOG2_E + np.float32(0.5))
+    r = within - n * LOG_2_HIGH - n * LOG_2_LOW
+    p = ((((EXP_5 * r + EXP_4) * r + EXP_3) * r + EXP_2) * r + EXP_1) * r + EXP_0
+    bits = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
+    power: np.float32 = (p * r * r + r + np.float32(1)) * bits.view(np.float32)
+    return power
 
 
 @compiled(fused=True)
@@ -176,7 +208,7 @@ def _softmax(x: Float32) -> None:
     for j in range(1, len(x)):
         greatest = max(greatest, x[j])
     for j in range(len(x)):
-        x[j] = math.exp(x[j] - greatest)
+        x[j] = exponential(x[j] - greatest)
         total += x[j]
     for j in range(len(x)):
         x[j] /= total
@@ -188,6 +220,7 @@ def _softmax(x: Float32) -> None:
     i64,
     i64_1r,
     i32_1r,
+    f32_2r,
     f32_2r,
     f32_2,
     f32_1,
@@ -208,6 +241,7 @@ def attend(
     indptr: Int64,
     items: Int32,
     vectors: Float32,
+    statistics: Float32,
     question: Float32,
     question_bias: Float32,
     by_age: Float32,
@@ -227,6 +261,7 @@ def attend(
         place: which.
         indptr, items: rows of items, oldest first; see `model.history.Histories`.
         vectors: items' own, (n, d).
+        statistics: theirs, see `normalising`.
         question: (d, heads * d), question_bias: (heads * d,): scaled as the products with vectors are to be.
         by_age: (heads, longest); as many items count.
         answer: (heads * d, d), answer_bias: (d,).
@@ -250,9 +285,10 @@ def attend(
                 item = items[stop - 1]
                 if not 0 <= item < len(vectors):
                     raise IndexError("a history has an item that has no vector")
-                x[row] = vectors[item]
+                mean, scale = statistics[item]
+                for j in range(d):
+                    x[row, j] = (vectors[item, j] - mean) * scale
             questions[row] = question_bias
-        _normalise(x)
         _add_product(questions, x, question, 0, heads * d)
         for row in range(rows):
             stop = indptr[start + row + 1]
@@ -263,9 +299,9 @@ def attend(
                 item = items[stop - 1 - age]
                 if not 0 <= item < len(vectors):
                     raise IndexError("a history has an item that has no vector")
-                told[age] = vectors[item]
-            _normalise(told[:count])
-            for age in range(count):
+                mean, scale = statistics[item]
+                for j in range(d):
+                    told[age, j] = (vectors[item, j] - mean) * scale
                 for j in range(d):
                     turned[j, age] = told[age, j]
             weights = by_age[:, :count].copy()
@@ -318,7 +354,7 @@ def _silu(x: Float32) -> None:
     for row in range(len(x)):
         values = x[row]
         for j in range(len(values)):
-            values[j] = values[j] / (np.float32(1) + math.exp(-values[j]))
+            values[j] = values[j] / (np.float32(1) + exponential(-values[j]))
 
 
 @compiled(

@@ -19,6 +19,7 @@ __all__ = ["LorentzScan"]
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 
 LEAST_MARGIN, MARGIN_SHARE = 16, 8  # fetched beyond k: at least so many, or this part of k
 ROWS = 1 << 16  # items converted at a time
@@ -62,12 +63,11 @@ class LorentzScan:
         """Exact; see `Retriever.search`."""
         check_search(queries, ks, excluded, allowed, self.vectors.shape[1])
         b, n = len(queries), len(self)
-        lengths = np.array(ks, np.int64)
-        fetches = np.minimum(lengths + np.maximum(lengths // MARGIN_SHARE, LEAST_MARGIN), n)
-        most = int(fetches.max(initial=0))
+        fetches = [min(k + max(k // MARGIN_SHARE, LEAST_MARGIN), n) for k in ks]
+        most = max(fetches, default=0)
         distances, items = np.empty((b, most)), np.empty((b, most), np.int64)
         counts, certified = np.empty(b, np.int64), np.empty(b, np.bool_)
-        own = Histories.empty(b) if allowed is None else Histories.of([NOTHING if o is None else o for o in allowed])
+        is_confined, own_indptr, own = _own(allowed, b)
         kernels.nearest(
             distances,
             items,
@@ -78,13 +78,13 @@ class LorentzScan:
             self.vectors,
             self._longest,
             self._metric.curved,
-            lengths,
-            fetches,
+            np.array(ks, np.int64),
+            np.array(fetches, np.int64),
             excluded.indptr,
             excluded.items,
-            np.zeros(b, np.bool_) if allowed is None else np.array([o is not None for o in allowed]),
-            own.indptr,
-            own.items,
+            is_confined,
+            own_indptr,
+            own,
         )
         found = items.astype(np.int32)
         return [
@@ -93,3 +93,11 @@ class LorentzScan:
             else scan(self._metric, queries[row], self.vectors, confined(allowed, row, excluded[row], n), k, rounds=2)
             for row, (count, sure, k) in enumerate(zip(counts.tolist(), certified.tolist(), ks, strict=True))
         ]
+
+
+def _own(allowed: Allowed, b: int) -> tuple[npt.NDArray[np.bool_], Int64, Int32]:
+    """Which queries are confined to items of their own, and those, in rows."""
+    if allowed is None:
+        return np.zeros(b, np.bool_), np.zeros(b + 1, np.int64), NOTHING
+    own = Histories.of([NOTHING if items is None else items for items in allowed])
+    return np.array([items is not None for items in allowed]), own.indptr, own.items
