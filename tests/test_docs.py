@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from benchmarks.page import render
 from hdrm.cli import app
 from model.config import Frozen
 from service.app import create_app
@@ -72,6 +73,10 @@ def test_what_the_readme_says_of_data_without_an_order_is_what_the_benchmark_mea
     assert not any(
         c["excludes_zero"] for c in measured["comparisons"] if (c["model"], c["other"]) == ("default", "ease")
     )
+
+
+def test_the_page_about_performance_is_what_was_measured() -> None:
+    assert text("docs/performance.md") == render(ROOT / "docs")
 
 
 def test_every_service_setting_is_documented_as_it_is() -> None:
