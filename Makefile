@@ -55,6 +55,7 @@ bench-training: $(VENV)/.dev $(SPLIT) ## growth of training, and its seconds to 
 bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, inference, retrieval; needs wrk; writes docs/performance.md
 	$(BIN)/hdrm benchmark serving --models $(MODELS) --seconds 5 --rounds 5 --soak 10 --json docs/serving.json
 	$(BIN)/hdrm benchmark growth --json docs/serving-growth.json
+	$(BIN)/hdrm benchmark events --models $(MODELS) --json docs/events.json
 	$(BIN)/hdrm benchmark inference --json docs/inference.json
 	$(BIN)/hdrm benchmark retrieval --items 1000000 --json docs/retrieval.json
 	$(BIN)/hdrm benchmark page docs --out docs/performance.md

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from benchmarks.environment import Measured
+from benchmarks.events.document import Document as Events
+from benchmarks.events.report import report as report_events
 from benchmarks.inference.document import Document as Inference
 from benchmarks.inference.report import report as report_inference
 from benchmarks.report import Part, markdown
@@ -59,6 +61,7 @@ class Section(Generic[D]):
 SECTIONS: dict[str, Section[Any]] = {
     "serving.json": Section("Serving", Serving, report_serving),
     "serving-growth.json": Section("Serving large models", Growth, report_growth),
+    "events.json": Section("Events", Events, report_events),
     "inference.json": Section("Inference", Inference, report_inference),
     "retrieval.json": Section("Retrieval", Retrieval, report_retrieval),
     "training.json": Section("Training", Training, report_training),

@@ -27,6 +27,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 USER: Final = "196"
 OTHER: Final = "186"
 LATE: Final = "900"  # asked for by one check alone
+ACTIVE: Final = "901"  # does something, in one check
 K: Final = 10
 UP_SECONDS: Final = 1200  # the first build downloads and installs torch
 RECOVERY_SECONDS: Final = 20
@@ -69,9 +70,13 @@ class Stack:
 
     def recommend(self, user: str = USER) -> Answer:
         """POST /recommend for a user."""
+        return self.post("/recommend", {"user_id": user, "k": K})
+
+    def post(self, path: str, body: dict[str, Any]) -> Answer:
+        """What a route answers."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/recommend",
-            data=json.dumps({"user_id": user, "k": K}).encode(),
+            f"http://127.0.0.1:{self.port}{path}",
+            data=json.dumps(body).encode(),
             headers={"content-type": "application/json"},
         )
         with DIRECT.open(request, timeout=10) as response:
@@ -153,7 +158,7 @@ def goes_on_without_redis(stack: Stack) -> None:
     started = time.monotonic()
     answer = stack.recommend(OTHER)
     took = time.monotonic() - started
-    expect(answer["degraded"] == ["cache"] and not answer["cached"], f"expected degraded: {answer}")
+    expect(answer["degraded"] == ["events", "cache"] and not answer["cached"], f"expected degraded: {answer}")
     expect(len(answer["items"]) == K and answer["user_known"], f"expected an answer of the model: {answer}")
     expect(stack.recommend()["cached"], "the process has forgotten its answer")
     expect(took < DEGRADED_SECONDS, f"it took {took:.1f} s")
@@ -166,7 +171,7 @@ def starts_without_redis(stack: Stack) -> None:
     stack.compose("restart", "--no-deps", "api")
     stack.wait_healthy("api")
     answer = stack.recommend()
-    expect(answer["degraded"] == ["cache"] and not answer["cached"], f"expected a degraded answer: {answer}")
+    expect(answer["degraded"] == ["events", "cache"] and not answer["cached"], f"expected a degraded answer: {answer}")
     expect(answer["items"] == before, "the items differ from those with Redis")
 
 
@@ -301,6 +306,22 @@ def restarts(stack: Stack) -> None:
     expect(answer["items"] == first["items"] and answer["cached"], f"another answer than before: {answer}")
 
 
+def keeps_events(stack: Stack) -> None:
+    """an event changes the next answer, and is there after `down` and `up`"""
+    before = stack.recommend(ACTIVE)
+    best = before["items"][0]["item_id"]
+    event = {"event_id": "compose", "user_id": ACTIVE, "item_id": best, "type": "view"}
+    response = stack.post("/v1/events", event)
+    expect((response["accepted"], response["repeated"]) == (1, 0), f"not accepted: {response}")
+    after = stack.recommend(ACTIVE)
+    expect(best not in {item["item_id"] for item in after["items"]}, f"{best} is recommended still: {after}")
+    stack.compose("down")
+    stack.compose("up", "--detach", "--wait", timeout=180)
+    response = stack.post("/v1/events", event)
+    expect((response["accepted"], response["repeated"]) == (1, 1), f"it was forgotten: {response}")
+    expect(stack.recommend(ACTIVE)["items"] == after["items"], "another answer than before")
+
+
 CHECKS: Final[list[Callable[[Stack], None]]] = [
     comes_up,
     recommends,
@@ -316,6 +337,7 @@ CHECKS: Final[list[Callable[[Stack], None]]] = [
     listens_on_loopback_only,
     trains_once,
     restarts,
+    keeps_events,
 ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markdown import Markdown
 
+from hdrm.benchmark_events import measure_reporting
 from hdrm.benchmark_inference import measure_inference
 from hdrm.benchmark_page import write_page
 from hdrm.benchmark_results import writable
@@ -37,6 +38,7 @@ app.command("retrieval")(measure_retrieval)
 app.command("inference")(measure_inference)
 app.command("serving")(measure_service)
 app.command("growth")(measure_growing_service)
+app.command("events")(measure_reporting)
 app.command("page")(write_page)
 app.command("settings")(search_settings)
 

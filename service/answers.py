@@ -9,7 +9,9 @@ from service.batcher import Batcher
 from service.cache import Cache
 from service.engine import Engine, Query
 from service.errors import Problem
+from service.events.recorder import Recorder
 from service.ids import new_id
+from service.live import Live
 from service.pace import Pace
 from service.schemas import FieldProblem, RecommendRequest
 from service.settings import Settings
@@ -24,6 +26,8 @@ class Answers:
 
     Args:
         engine: the phases.
+        live: brings histories up to date for every request.
+        recorder: keeps events.
         cache: where cores of answers are kept.
         worker: the thread for batches that would hold up the event loop.
         telemetry: what happened is counted here.
@@ -32,9 +36,19 @@ class Answers:
     """
 
     def __init__(
-        self, engine: Engine, cache: Cache, worker: Worker, telemetry: Telemetry, pace: Pace, settings: Settings
+        self,
+        engine: Engine,
+        live: Live,
+        recorder: Recorder,
+        cache: Cache,
+        worker: Worker,
+        telemetry: Telemetry,
+        pace: Pace,
+        settings: Settings,
     ) -> None:
         self.engine = engine
+        self.live = live
+        self.recorder = recorder
         self.cache = cache
         self.worker = worker
         self.batcher = Batcher(
@@ -64,11 +78,13 @@ class Answers:
             Problem: 404, the user is unknown and the request asks for an error; 503, overloaded or too late.
         """
         started = time.perf_counter()
+        if self.live.behind:
+            await self.live.catch_up()
         [query] = self.engine.prepare([request])
         if not query.known and request.fallback == "error":
             unknown = FieldProblem(field="user_id", message="the model does not know this user")
             raise Problem(404, "user_unknown", "The model does not know this user.", errors=[unknown])
-        degraded, cached = [], False
+        degraded, cached = ["events"] if self.live.degraded else [], False
         if query.key is None:
             core = self.engine.popular(query)
         else:

@@ -16,11 +16,14 @@ from service.answers import Answers
 from service.cache import create_cache
 from service.engine import Engine
 from service.errors import install_handlers
+from service.events.choice import open_log
+from service.events.recorder import Recorder
 from service.front import Front
+from service.live import Live, LiveHistories
 from service.middleware import BodyLimit, RequestContext
 from service.pace import measure_pace
 from service.registry import Loaded, load_current
-from service.routes import health, metrics, recommend
+from service.routes import events, health, metrics, recommend
 from service.settings import Settings, load_settings
 from service.telemetry import Telemetry
 from service.worker import Worker, limit_threads
@@ -73,12 +76,25 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
             cache = create_cache(settings, telemetry.count_lookup)
             stack.push_async_callback(cache.close)
             model = await worker.run(load_current, settings) if loaded is None else loaded
-            engine = Engine(model)
+            log = open_log(settings)
+            stack.push_async_callback(log.close)
+            catalogue = model.artifact.catalogue
+            histories = LiveHistories(catalogue, settings.event_types)
+            live = Live(log, histories, timeout_seconds=settings.redis_timeout_seconds)
+            stack.push_async_callback(live.close)
+            await live.start()
+            recorder = Recorder(
+                log,
+                settings.event_types,
+                lambda item: catalogue.items.index(item) is not None,
+                telemetry.count_events,
+            )
+            engine = Engine(model, histories)
             limit_threads(settings.threads)
             await worker.run(measure_pace, engine)
             pace = measure_pace(engine)  # again: what the event loop's own thread has to warm up is its own
             telemetry.serve_model(model.version, model.artifact.manifest.retrieval)
-            app.state.answers = Answers(engine, cache, worker, telemetry, pace, settings)
+            app.state.answers = Answers(engine, live, recorder, cache, worker, telemetry, pace, settings)
             gc.collect()
             gc.freeze()  # the model and the modules stay, so that collections need not look at them
             yield
@@ -98,7 +114,7 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     )
     app.state.answers = None
     app.state.telemetry = telemetry
-    for module in (recommend, health, metrics):
+    for module in (recommend, events, health, metrics):
         app.include_router(module.router)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

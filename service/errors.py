@@ -17,12 +17,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from model.errors import HdrmError, UnavailableError
-from service.schemas import FieldProblem, allowed_values
+from service.events.schemas import EventBatch, EventRequest
+from service.schemas import FieldProblem, RecommendRequest, allowed_values
 
 __all__ = [
     "MEDIA_TYPE",
     "Problem",
     "error_response",
+    "field_problems",
     "install_handlers",
     "internal_error",
     "problem_document",
@@ -33,6 +35,14 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 LONGEST_NAME = 100
 MOST_ERRORS = 20
+
+# fields of requests; one name means the same in all of them
+RULES: dict[str, dict[str, Any]] = {
+    name: rule
+    for request in (RecommendRequest, EventRequest, EventBatch)
+    for name, rule in request.model_json_schema()["properties"].items()
+}
+UNION_TAGS = ("event", "batch")  # which of the allowed bodies it was taken for
 
 logger = logging.getLogger("hdrm.service")
 
@@ -114,7 +124,7 @@ def install_handlers(app: FastAPI) -> None:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [_field_problem(e) for e in error.errors()[:MOST_ERRORS]]
+    errors = field_problems(error.errors())
     names = ", ".join(dict.fromkeys(e.field for e in errors))
     return problem_response(request, Problem(422, "invalid_request", f"Not valid: {names}.", errors=errors))
 
@@ -145,9 +155,13 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return problem_response(request, internal_error())
 
 
+def field_problems(errors: Sequence[Mapping[str, Any]]) -> list[FieldProblem]:
+    """From pydantic's errors, the first ones; in FastAPI's, a location starts with where the value stood ("body")."""
+    return [_field_problem(error) for error in errors[:MOST_ERRORS]]
+
+
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
-    """From one of pydantic's errors; its location starts with where the value stood, such as "body"."""
-    match error["type"], list(error["loc"]):
+    match error["type"], _location(error):
         case "json_invalid", _:
             return FieldProblem(field="body", message="not valid JSON")
         case "missing" | "model_attributes_type" | "model_type", ["body"]:
@@ -157,10 +171,23 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
         case "extra_forbidden", [*_, name]:
             return FieldProblem(field=_printable(str(name)), message="there is no such field")
         case "missing", [*_, name]:
-            return FieldProblem(field=str(name), message="this field is required", allowed=allowed_values(str(name)))
+            return FieldProblem(field=str(name), message="this field is required", allowed=_allowed(str(name)))
         case _, location:
             field = _printable(".".join(map(str, location[1:] or location)))
-            return FieldProblem(field=field, message=_printable(error["msg"]), allowed=allowed_values(field))
+            return FieldProblem(field=field, message=_printable(error["msg"]), allowed=_allowed(field))
+
+
+def _location(error: Mapping[str, Any]) -> list[int | str]:
+    match list(error["loc"]):
+        case ["body", tag, *rest] if tag in UNION_TAGS and (rest or error["type"].startswith("model")):
+            return ["body", *rest]
+        case location:
+            return location
+
+
+def _allowed(field: str) -> str | None:
+    rule = RULES.get(field)
+    return None if rule is None else allowed_values(rule)
 
 
 def _printable(text: str) -> str:

@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "MOST_ITEMS",
     "CacheState",
+    "EventsState",
     "FieldProblem",
     "Health",
+    "Id",
     "Item",
     "ProblemDetails",
     "Readiness",
@@ -19,6 +21,7 @@ __all__ = [
 ]
 
 Strategy = Literal["hdrm", "popular"]
+Id = Annotated[str, Field(min_length=1, max_length=256)]
 MOST_ITEMS = 500  # that can be asked for
 
 
@@ -29,7 +32,7 @@ class RecommendRequest(BaseModel):
         strict=True, extra="forbid", frozen=True, json_schema_extra={"examples": [{"user_id": "196", "k": 10}]}
     )
 
-    user_id: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="id as in the training data")
+    user_id: Id = Field(description="id as in the training data, or in events")
     k: Annotated[int, Field(ge=1, le=MOST_ITEMS)] = Field(10, description="how many items")
     exclude_seen: bool = Field(True, description="leave out the items of the user's history")
     fallback: Literal["popular", "error"] = Field(
@@ -88,7 +91,9 @@ class RecommendResponse(BaseModel):
     model_version: str
     strategy: Strategy = Field(description="how the items were chosen")
     user_known: bool
-    degraded: list[Literal["cache", "diffusion"]] = Field(description="parts of the service this answer did without")
+    degraded: list[Literal["cache", "diffusion", "events"]] = Field(
+        description="parts of the service this answer did without"
+    )
     cached: bool
     items: list[Item]
     warnings: list[Literal["filters_exhausted"]] = Field(
@@ -110,12 +115,20 @@ class CacheState(BaseModel):
     state: Literal["ok", "degraded"] = Field(description="degraded: it cannot be reached; answers go on without it")
 
 
+class EventsState(BaseModel):
+    """Events since the model was trained."""
+
+    backend: Literal["redis", "sqlite"] | None = Field(description="null: none are kept")
+    state: Literal["ok", "degraded"] = Field(description="degraded: new ones cannot be read; answers go on without")
+
+
 class Readiness(BaseModel):
     """The service can answer."""
 
     status: Literal["ready"]
     model_version: str
     cache: CacheState
+    events: EventsState
 
 
 class FieldProblem(BaseModel):
@@ -139,20 +152,20 @@ class ProblemDetails(BaseModel):
     errors: list[FieldProblem]
 
 
-def allowed_values(field: str) -> str | None:
-    """Words for the values a field of RecommendRequest may have; None if there is no such field."""
-    rule: dict[str, Any] | None = RECOMMEND_SCHEMA["properties"].get(field)
-    if rule is None:
-        return None
+def allowed_values(rule: dict[str, Any]) -> str:
+    """Words for the values that the JSON schema of a field allows."""
     if "enum" in rule:
         return ", ".join(rule["enum"])
-    match rule["type"]:
+    match rule.get("type"):
         case "integer":
             return f"whole numbers, {rule['minimum']} to {rule['maximum']}"
+        case "number":
+            return f"numbers above {rule['exclusiveMinimum']:g}, up to {rule['maximum']:g}"
         case "string":
             return f"text of {rule['minLength']} to {rule['maxLength']} characters"
-        case _:
+        case "array":
+            return f"lists of {rule['minItems']} to {rule['maxItems']} objects"
+        case "boolean":
             return "true, false"
-
-
-RECOMMEND_SCHEMA = RecommendRequest.model_json_schema()
+        case _:
+            return "seconds since 1970, or a time such as 2026-01-31T18:00:00Z"

@@ -3,13 +3,14 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
 from model.errors import ConfigError
+from service.events.event import EFFECTS, Effect
 
 __all__ = ["PREFIX", "Settings", "load_settings", "misspelt_variables"]
 
@@ -34,8 +35,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         None,
-        description="Redis for the answer cache: redis://, rediss:// or unix://; not set keeps answers in the "
-        "process alone. It may hold a password and is never logged",
+        description="Redis for the answer cache and for events: redis://, rediss:// or unix://; not set keeps "
+        "answers in the process alone, and events in a file. It may hold a password and is never logged",
     )
     redis_timeout_seconds: float = Field(
         0.1, ge=0.005, le=5, description="longest time one round trip to Redis may take, connecting and DNS included"
@@ -48,6 +49,20 @@ class Settings(BaseSettings):
         ge=0,
         le=2**40,
         description="bound of the cache in each process, which stands before Redis; 0 turns it off",
+    )
+    events: Literal["redis", "sqlite", "off"] | None = Field(
+        None,
+        description="where events are kept: redis, which has to have an append-only file and may not evict them; "
+        "sqlite, a file, for the workers of one machine; or off. Not set takes Redis if there is one, and the file "
+        "otherwise",
+    )
+    events_file: Path | None = Field(
+        None, description="the file of HDRM_EVENTS=sqlite; not set takes events.sqlite in the model store"
+    )
+    event_types: dict[str, Effect] = Field(
+        EFFECTS,
+        min_length=1,
+        description="types of events and what each does to its user's history: add, dislike or remove; as JSON",
     )
     threads: int = Field(1, ge=1, le=256, description="threads of FAISS and NumPy in each worker process")
     max_pending: int = Field(
@@ -84,6 +99,12 @@ class Settings(BaseSettings):
             raise ValueError("not a valid Redis URL; expected one such as redis://redis:6379/0")
         return value
 
+    @model_validator(mode="after")
+    def _redis_for_events(self) -> Self:
+        if self.events == "redis" and self.redis_url is None:
+            raise ValueError("HDRM_EVENTS=redis needs HDRM_REDIS_URL")
+        return self
+
     @field_validator("metrics_dir")
     @classmethod
     def _is_a_folder(cls, value: Path | None) -> Path | None:
@@ -117,5 +138,5 @@ def load_settings(**given: Any) -> Settings:
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    name = str(location[0])
+    name = str(location[0]) if location else "events"  # the only rule about several
     return PREFIX + name.upper() if name in Settings.model_fields else name

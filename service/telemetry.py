@@ -41,6 +41,9 @@ class Telemetry:
         )
         self._lookups = Counter("hdrm_cache_lookups", "Cache lookups.", ("backend", "outcome"), registry=registry)
         self.answers = Counter("hdrm_answers", "Answers by strategy.", ("strategy",), registry=registry)
+        self._events = Counter(
+            "hdrm_events", "Events by what became of them: new, repeated or rejected.", ("outcome",), registry=registry
+        )
         self.inference = Histogram(
             "hdrm_inference_seconds", "Time of inference.", buckets=INFERENCE_BUCKETS, registry=registry
         )
@@ -84,6 +87,10 @@ class Telemetry:
         """Count an answer."""
         self._count(self.answers, strategy)
 
+    def count_events(self, outcome: str, number: int) -> None:
+        """Count events: new, repeated or rejected."""
+        self._count(self._events, outcome, number=number)
+
     def count_rounds(self, rounds: int) -> None:
         """Count one retrieval that took this many searches."""
         self._count(self.retrievals, "true" if rounds == 1 else "false")
@@ -94,11 +101,11 @@ class Telemetry:
         self._model.labels(version).set(1)
         self._recall.labels(retrieval.kind).set(min(retrieval.recall.values(), default=1.0))
 
-    def _count(self, counter: Counter, *labels: str) -> None:
+    def _count(self, counter: Counter, *labels: str, number: int = 1) -> None:
         counted = self._counted.get((counter, labels))
         if counted is None:
             counted = self._counted[counter, labels] = counter.labels(*labels)
-        counted.inc()
+        counted.inc(number)
 
     def render(self) -> bytes:
         """All metrics in the text format, of all worker processes together."""

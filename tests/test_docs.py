@@ -14,6 +14,7 @@ from benchmarks.page import render
 from hdrm.cli import app
 from model.config import Frozen
 from service.app import create_app
+from service.events.schemas import EventRequest, EventsResponse
 from service.schemas import RecommendRequest, RecommendResponse
 from service.settings import PREFIX, Settings
 from training.config import load_config
@@ -100,7 +101,7 @@ def test_every_route_and_field_is_documented() -> None:
     for path, operations in create_app(Settings()).framework.openapi()["paths"].items():
         for method in operations:
             assert f"`{method.upper()} {path}`" in api
-    for model in (RecommendRequest, RecommendResponse):
+    for model in (RecommendRequest, RecommendResponse, EventRequest, EventsResponse):
         for name in model.model_fields:
             assert f"| `{name}` |" in api
 

@@ -76,8 +76,8 @@ def serving(models: Path, *, workers: int = 1, **environment: str) -> Iterator[S
 
 
 @contextlib.contextmanager
-def redis_server() -> Iterator[str]:
-    """A redis-server that keeps nothing on disk; its URL.
+def redis_server(*, keeps: Path | None = None) -> Iterator[str]:
+    """A redis-server; its URL. What it is sent is on its disk, in a folder, when it answers, or nothing ever is.
 
     Raises:
         UnavailableError: there is none, or it did not start.
@@ -86,7 +86,9 @@ def redis_server() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    options += ["--appendonly", "no"] if keeps is None else ["--appendonly", "yes", "--appendfsync", "always"]
+    options += [] if keeps is None else ["--dir", str(keeps)]
     process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_SECONDS

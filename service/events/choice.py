@@ -1,0 +1,36 @@
+"""Which log the settings ask for."""
+
+import logging
+
+from model.errors import UnavailableError
+from service.events.log import EventLog, NoLog
+from service.events.redis import RedisLog
+from service.events.sqlite import SqliteLog
+from service.settings import Settings
+
+__all__ = ["open_log"]
+
+FILE = "events.sqlite"
+WRITE_SECONDS, READ_SECONDS = 5.0, 5.0  # of Redis: it may have to wait for its disk, and a page is long
+
+logger = logging.getLogger("hdrm.service")
+
+
+def open_log(settings: Settings) -> EventLog:
+    """The log of events. Where none was asked for by name and a file cannot be written, there is none.
+
+    Raises:
+        UnavailableError: the file that was asked for cannot be used.
+    """
+    url = settings.redis_url
+    if url is not None and settings.events in (None, "redis"):
+        return RedisLog(url.get_secret_value(), write_seconds=WRITE_SECONDS, read_seconds=READ_SECONDS)
+    if settings.events == "off":
+        return NoLog()
+    try:
+        return SqliteLog(settings.models / FILE if settings.events_file is None else settings.events_file)
+    except UnavailableError as error:
+        if settings.events is not None or settings.events_file is not None:
+            raise
+        logger.warning("no events are kept: %s; %s", error, error.hint)
+        return NoLog()

@@ -1,0 +1,173 @@
+"""The log in a Redis Stream, for all replicas that share a Redis."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple
+from itertools import islice
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from model.errors import UnavailableError
+from service.events.event import Event
+from service.events.log import Backend, Sink
+from service.grouped import Grouped
+
+__all__ = ["RedisFollower", "RedisLog"]
+
+# braces: a cluster keeps all on one node
+STREAM, IDS, REPORTED = "hdrm:{events}:log", "hdrm:{events}:ids", "hdrm:{events}:reported"
+PAGE = 1000  # entries in one reply
+DISCONNECT_SECONDS = 0.5
+WAITAOF_SINCE = (7, 2)
+# the last line writes in any case: WAITAOF waits for what its own connection wrote, and what is reported again may have
+# been written by another that gave up waiting
+APPEND = """
+local new = {}
+for i = 1, #ARGV, 2 do
+    new[#new + 1] = redis.call('SADD', KEYS[2], ARGV[i])
+    if new[#new] == 1 then redis.call('XADD', KEYS[1], '*', 'event', ARGV[i + 1]) end
+end
+redis.call('INCRBY', KEYS[3], #new)
+return new
+"""
+
+
+class RedisLog:
+    """Appends by a script, so that an event and its id are kept together or not at all.
+
+    An event counts as kept when Redis has it in the append-only file on its disk: it is asked to say so (WAITAOF, from
+    7.2 on), or has to be set to write it there with every command. What Redis may evict does not count as kept.
+
+    Args:
+        url: redis://, rediss:// or unix://, as checked by the settings.
+        write_seconds: longest time to append, connecting and DNS included.
+        read_seconds: longest time to read a page.
+    """
+
+    backend: Backend = "redis"
+
+    def __init__(self, url: str, *, write_seconds: float, read_seconds: float) -> None:
+        self._url = url
+        self._redis = _client(url)
+        self._write_seconds = write_seconds
+        self._read_seconds = read_seconds
+        self._append_all = Grouped(self._write)
+        self._waits: bool | None = None  # for the disk, by WAITAOF; None until this Redis was looked at
+
+    async def append(self, events: Sequence[Event]) -> list[bool]:
+        """See `EventLog.append`."""
+        return await self._append_all(events)
+
+    def follow(self, sink: Sink) -> "RedisFollower":
+        """See `EventLog.follow`."""
+        return RedisFollower(self._url, sink, read_seconds=self._read_seconds)
+
+    async def close(self) -> None:
+        """See `EventLog.close`."""
+        await self._append_all.settled()
+        await self._redis.aclose()
+
+    async def _write(self, groups: Sequence[Sequence[Event]]) -> list[list[bool]]:
+        events = [event for group in groups for event in group]
+        try:
+            async with asyncio.timeout(self._write_seconds):
+                if self._waits is None:
+                    self._waits = await self._is_asked()
+                new = iter(await self._append(events, waits=self._waits))
+        except UnavailableError:
+            raise
+        except Exception as error:
+            self._waits = None  # another Redis may stand there next time
+            await _disconnect(self._redis)
+            raise UnavailableError(f"events: not kept by redis ({type(error).__name__})") from error
+        return [list(islice(new, len(group))) for group in groups]
+
+    async def _is_asked(self) -> bool:
+        """Whether this Redis is to say when it has written to its disk; otherwise it does so with every command.
+
+        Raises:
+            UnavailableError: it may lose what it acknowledges.
+        """
+        server = await self._redis.info()
+        if not server["aof_enabled"]:
+            raise _not_durable("keeps no append-only file", "appendonly yes")
+        if server["maxmemory"] and server["maxmemory_policy"].startswith("allkeys"):
+            raise _not_durable("may evict events", "maxmemory-policy volatile-lru")
+        if tuple(map(int, server["redis_version"].split(".")[:2])) >= WAITAOF_SINCE:
+            return True
+        if (await self._redis.config_get("appendfsync"))["appendfsync"] != "always":
+            raise _not_durable("writes to its disk later", "appendfsync always")
+        return False
+
+    async def _append(self, events: Sequence[Event], *, waits: bool) -> list[bool]:
+        arguments = [part for event in events for part in (event.event_id, orjson.dumps(astuple(event)))]
+        pipeline = self._redis.pipeline(transaction=False)  # one connection, as WAITAOF asks for
+        pipeline.execute_command("EVAL", APPEND, 3, STREAM, IDS, REPORTED, *arguments)
+        if waits:
+            pipeline.execute_command("WAITAOF", 1, 0, round(self._write_seconds * 1000))
+        replies: list[Any] = await pipeline.execute()
+        if waits and replies[1][0] < 1:
+            raise TimeoutError
+        return [new == 1 for new in replies[0]]
+
+
+class RedisFollower:
+    """Reads once for all that ask while it does: what is asked for later is read by the next round trip.
+
+    Args:
+        url: as that of the log.
+        sink: is told the events.
+        read_seconds: longest time to read a page, connecting and DNS included.
+    """
+
+    behind = True  # Redis alone knows
+
+    def __init__(self, url: str, sink: Sink, *, read_seconds: float) -> None:
+        self._redis = _client(url)
+        self._sink = sink
+        self._read_seconds = read_seconds
+        self._read_for = Grouped(self._read)
+        self._last = b"0"
+
+    async def catch_up(self) -> None:
+        """See `Follower.catch_up`."""
+        await self._read_for(None)
+
+    async def close(self) -> None:
+        """See `Follower.close`."""
+        await self._read_for.settled()
+        await self._redis.aclose()
+
+    async def _read(self, waiting: Sequence[None]) -> Sequence[None]:
+        try:
+            page: Any = None
+            while page is None or len(page) == PAGE:
+                async with asyncio.timeout(self._read_seconds):
+                    page = await self._redis.xrange(STREAM, min=b"(" + self._last, count=PAGE)
+                if page:
+                    self._sink([Event(*orjson.loads(fields[b"event"])) for _, fields in page])
+                    self._last = page[-1][0]
+        except Exception as error:
+            await _disconnect(self._redis)
+            raise UnavailableError(f"events: redis cannot be read ({type(error).__name__})") from error
+        return waiting
+
+
+def _client(url: str) -> Redis:
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2)
+
+
+async def _disconnect(redis: Redis) -> None:
+    """A connection whose reply was given up must not be used again."""
+    with suppress(Exception):  # it is gone already
+        async with asyncio.timeout(DISCONNECT_SECONDS):
+            await redis.connection_pool.disconnect()
+
+
+def _not_durable(why: str, setting: str) -> UnavailableError:
+    return UnavailableError(f"events: redis {why}", hint=f"set `{setting}` in Redis, or HDRM_EVENTS=sqlite")
