@@ -76,6 +76,16 @@ def test_answers_are_the_same_in_any_batch(
         assert answer == maker(engine)([query])[0]  # to the last digit
 
 
+def test_ten_thousand_random_batches_answer_as_each_query_alone(artifact: Artifact) -> None:
+    engine, generator = Engine(Loaded(artifact, 3)), np.random.default_rng(0)
+    asked = [(user, k, seen) for user in range(USERS) for k in (1, 7, 60) for seen in (True, False)]
+    queries = engine.prepare([RecommendRequest(user_id=str(100 + u), k=k, exclude_seen=seen) for u, k, seen in asked])
+    alone = [maker(engine)([query])[0] for query in queries]
+    for _ in range(10_000):
+        batch = generator.integers(0, len(queries), generator.integers(1, 20)).tolist()
+        assert maker(engine)([queries[place] for place in batch]) == [alone[place] for place in batch]
+
+
 def test_a_query_alone_is_answered_at_once(artifact: Artifact) -> None:
     engine = Engine(Loaded(artifact, 3))
     first, second = engine.prepare([RecommendRequest(user_id=str(100 + user)) for user in range(2)])
