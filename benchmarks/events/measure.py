@@ -10,18 +10,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.problem import Problem, Query
+from benchmarks.accuracy.problem import Problem, Query, parse_live
 from benchmarks.environment import environment
 from benchmarks.events.client import Client, event
 from benchmarks.events.document import Document, Effects, Kills, Replay, Stream
-from benchmarks.serving.benchmark import write_bodies
+from benchmarks.serving.benchmark import Progress, write_bodies
 from benchmarks.serving.load import find_wrk, put_load
 from benchmarks.serving.servers import redis_server, serving
 from model.artifact import Artifact, load_artifact
@@ -33,9 +33,7 @@ from service.settings import Settings
 from training.evaluate import RecommenderRanker, measure
 from training.metrics import summary
 
-__all__ = ["Progress", "measure_events"]
-
-Progress = Callable[[str, int, int], None]
+__all__ = ["measure_events"]
 
 LOGS = ("sqlite", "redis")
 WORKERS = 2  # that may take the request after an event
@@ -110,7 +108,7 @@ def _replay(models: Path, artifact: Artifact, problem: Problem, live: str, on_ru
         for user in range(len(users))
         for place, item in enumerate(query.history[user][len(train[user]) :].tolist())
     ]
-    history, _, truth = live.partition(":")
+    history, truth = parse_live(live)
     with _kept("sqlite") as kept, serving(models, workers=1, **kept) as server, Client(server.url) as client:
         for start in range(0, len(told), BATCH):
             on_run("replay: events", start, len(told))
