@@ -19,6 +19,7 @@ import torch
 
 from model.artifact import Catalogue, TrainedModel, write_artifact
 from model.diffusion import UserDiffusion
+from model.facets import Facets
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.manifest import DataInfo, RunInfo
@@ -112,12 +113,15 @@ def generate_artifact(
     on_phase("catalogue", 0, 0)
     counts = np.bincount(histories.items, minlength=items).astype(np.int64)
     ids = Vocabulary.of([f"i{item:08}" for item in range(items)])
+    metadata = _metadata(items, generator)
     catalogue = Catalogue(
-        Vocabulary.of([f"u{user:08}" for user in range(users)]),
-        ids,
-        histories,
-        counts,
-        Fragments.of(ids, _metadata(items, generator)),
+        users=Vocabulary.of([f"u{user:08}" for user in range(users)]),
+        items=ids,
+        histories=histories,
+        user_vectors=vectors[histories.items[histories.indptr[1:] - 1]],  # near their newest item, as trained ones are
+        counts=counts,
+        fragments=Fragments.of(ids, metadata),
+        facets=Facets.of(metadata),
     )
     probe = make_probe(model.recommender(counts), histories)
     about = {

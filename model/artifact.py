@@ -7,7 +7,9 @@
     popularity.npy           interactions of each item, (m,) int64
     users.*.npy items.*.npy  the id vocabularies (model.vocabulary)
     history.*.npy            users' histories as compressed sparse rows (model.history)
+    user_vectors.npy         users' tangent vectors by these histories, (n, d) float32
     fragments.*.npy          what answers say about the items (model.fragments)
+    years.npy categories.*.npy members.*.npy   what items can be filtered by (model.facets)
     probe.json               fixed histories and the answers they must give
     analysis.json            what was measured in training, for people (model.analysis); older artifacts have none
 
@@ -28,6 +30,7 @@ from safetensors.numpy import load_file, save_file
 from model.analysis import ANALYSIS, Analysis
 from model.config import ModelConfig
 from model.errors import ArtifactError
+from model.facets import Facets
 from model.fragments import Fragments
 from model.history import Histories
 from model.manifest import MANIFEST, SCHEMA_VERSION, Manifest, RetrievalInfo, canonical, file_info, read_manifest, seal
@@ -92,15 +95,19 @@ class Catalogue:
     Attributes:
         users, items: the ids.
         histories: one row a user, item indices, newest last.
+        user_vectors: what the model makes of them, (n, d) float32 tangent vectors.
         counts: interactions of each item, (m,) int64.
         fragments: what answers say about the items.
+        facets: what items can be filtered by.
     """
 
     users: Vocabulary
     items: Vocabulary
     histories: Histories
+    user_vectors: Float32
     counts: npt.NDArray[np.int64]
     fragments: Fragments
+    facets: Facets
 
 
 @dataclass(frozen=True)
@@ -226,9 +233,15 @@ def _arrays(model: TrainedModel, catalogue: Catalogue) -> dict[str, npt.NDArray[
         "items.offsets.npy": catalogue.items.offsets,
         "history.indptr.npy": catalogue.histories.indptr,
         "history.items.npy": catalogue.histories.items,
+        "user_vectors.npy": catalogue.user_vectors,
         "popularity.npy": catalogue.counts,
         "fragments.bytes.npy": catalogue.fragments.blob,
         "fragments.offsets.npy": catalogue.fragments.offsets,
+        "years.npy": catalogue.facets.years,
+        "categories.bytes.npy": catalogue.facets.categories.blob,
+        "categories.offsets.npy": catalogue.facets.categories.offsets,
+        "members.indptr.npy": catalogue.facets.members.indptr,
+        "members.items.npy": catalogue.facets.members.items,
     }
 
 
@@ -251,28 +264,44 @@ def _read_index(directory: Path, manifest: Manifest, vectors: Float32) -> Approx
 
 
 def _read_catalogue(directory: Path) -> Catalogue:
+    def mapped(*names: str) -> list[npt.NDArray[Any]]:
+        return [_mapped(directory, f"{name}.npy") for name in names]
+
+    [counts, user_vectors, years] = mapped("popularity", "user_vectors", "years")
     return Catalogue(
-        users=Vocabulary(_mapped(directory, "users.bytes.npy"), _mapped(directory, "users.offsets.npy")),
-        items=Vocabulary(_mapped(directory, "items.bytes.npy"), _mapped(directory, "items.offsets.npy")),
-        histories=Histories(_mapped(directory, "history.indptr.npy"), _mapped(directory, "history.items.npy")),
-        counts=_mapped(directory, "popularity.npy"),
-        fragments=Fragments(_mapped(directory, "fragments.bytes.npy"), _mapped(directory, "fragments.offsets.npy")),
+        users=Vocabulary(*mapped("users.bytes", "users.offsets")),
+        items=Vocabulary(*mapped("items.bytes", "items.offsets")),
+        histories=Histories(*mapped("history.indptr", "history.items")),
+        user_vectors=user_vectors,
+        counts=counts,
+        fragments=Fragments(*mapped("fragments.bytes", "fragments.offsets")),
+        facets=Facets(
+            years,
+            Vocabulary(*mapped("categories.bytes", "categories.offsets")),
+            Histories(*mapped("members.indptr", "members.items")),
+        ),
     )
 
 
 def _check_parts(catalogue: Catalogue, vectors: Float32, messages: Float32, probe: Probe, model: ModelConfig) -> None:
     """Raise ValueError unless all parts are what they should be and speak of the same users and items."""
     n_items, dim = len(catalogue.items), model.encoder.dim
-    histories = catalogue.histories
+    histories, facets, users = catalogue.histories, catalogue.facets, catalogue.user_vectors
+    texts = {
+        "users": catalogue.users,
+        "items": catalogue.items,
+        "fragments": catalogue.fragments,
+        "categories": facets.categories,
+    }
     types = {
         "vectors": (vectors.dtype, np.dtype(np.float32)),
         "messages": (messages.dtype, np.dtype(np.float32)),
+        "user vectors": (users.dtype, np.dtype(np.float32)),
         "popularity": (catalogue.counts.dtype, np.dtype(np.int64)),
         "history items": (histories.items.dtype, np.dtype(np.int32)),
-        **{
-            name: (v.offsets.dtype, np.dtype(np.int64))
-            for name, v in (("users", catalogue.users), ("items", catalogue.items), ("fragments", catalogue.fragments))
-        },
+        "years": (facets.years.dtype, np.dtype(np.int32)),
+        "members": (facets.members.items.dtype, np.dtype(np.int32)),
+        **{name: (rows.offsets.dtype, np.dtype(np.int64)) for name, rows in texts.items()},
     }
     for name, (got, expected) in types.items():
         if got != expected:
@@ -282,20 +311,23 @@ def _check_parts(catalogue: Catalogue, vectors: Float32, messages: Float32, prob
         "messages": (messages.shape, (n_items, dim)),
         "popularity": (catalogue.counts.shape, (n_items,)),
         "fragments": (len(catalogue.fragments), n_items),
+        "years": (facets.years.shape, (n_items,)),
+        "members": (len(facets.members), len(facets.categories)),
         "histories": (len(histories), len(catalogue.users)),
+        "user vectors": (users.shape, (len(histories), dim)),
     }
     for name, (size, expected_size) in sizes.items():
         if size != expected_size:
             raise ValueError(f"{name}: got {size}, expected {expected_size}")
-    for name, numbers in (("vectors", vectors), ("messages", messages)):
+    for name, numbers in (("vectors", vectors), ("messages", messages), ("user vectors", users)):
         for start in range(0, len(numbers), CHECKED_ROWS):
             if not np.isfinite(numbers[start : start + CHECKED_ROWS]).all():
                 raise ValueError(f"{name}: expected finite numbers alone")
     probed = np.array([item for row in probe.histories for item in row], np.int64)
-    for name, indices in (("histories", histories.items), ("probe", probed)):
+    for name, indices in (("histories", histories.items), ("members", facets.members.items), ("probe", probed)):
         if len(indices) and not 0 <= indices.min() <= indices.max() < n_items:
             raise ValueError(f"{name}: expected item indices from 0 to {n_items - 1}")
     if catalogue.counts.min(initial=0) < 0:
         raise ValueError("popularity: expected counts of at least 0")
-    for texts in (catalogue.users, catalogue.items, catalogue.fragments):
-        texts.blob.tobytes().decode()
+    for rows in texts.values():
+        rows.blob.tobytes().decode()

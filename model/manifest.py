@@ -30,7 +30,7 @@ __all__ = [
     "seal",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MANIFEST = "manifest.json"
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from model.analysis import Analysis
 from model.artifact import Catalogue, TrainedModel, write_artifact
+from model.facets import Facets
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.manifest import Manifest
@@ -45,8 +46,8 @@ def indexed(model: TrainedModel, histories: Histories) -> TrainedModel:
     return replace(model, index=calibrated.index, recall=calibrated.recall)
 
 
-def make_catalogue(split: Split, items: pl.DataFrame) -> Catalogue:
-    """Ids, histories and popularity as served, and the metadata of `items` (columns as in a data set)."""
+def make_catalogue(split: Split, items: pl.DataFrame, model: TrainedModel) -> Catalogue:
+    """Ids, histories, users' vectors and popularity as served; the metadata of `items` (columns as in a data set)."""
     known = pl.DataFrame({"item_id": split.items.ids()}).join(items, on="item_id", how="left", maintain_order="left")
     metadata = ItemMetadata(
         titles=known["title"].to_list(),
@@ -54,7 +55,15 @@ def make_catalogue(split: Split, items: pl.DataFrame) -> Catalogue:
         categories=[categories or [] for categories in known["categories"].to_list()],
     )
     counts = np.bincount(split.served.items, minlength=len(split.items)).astype(np.int64)
-    return Catalogue(split.users, split.items, split.served, counts, Fragments.of(split.items, metadata))
+    return Catalogue(
+        users=split.users,
+        items=split.items,
+        histories=split.served,
+        user_vectors=model.recommender(counts).user_vectors(split.served, model.config.steps),
+        counts=counts,
+        fragments=Fragments.of(split.items, metadata),
+        facets=Facets.of(metadata),
+    )
 
 
 def make_probe(recommender: Recommender, histories: Histories) -> Probe:

@@ -123,7 +123,7 @@ class TrainingRun:
         analysis = analyse(fitted, model, split, states, ranked, ours=ours, plain=plain, seed=self.seed)
         metrics = [MetricsRow(model=name, values=summary(lists, split.test)) for name, lists in ranked.items()]
         about = self._about(split, fitted, model, metrics, device, time.monotonic() - started)
-        catalogue = make_catalogue(split, self.dataset.items)
+        catalogue = make_catalogue(split, self.dataset.items, model)
         manifest = publish(self.store, model, catalogue, about, analysis)
         self.checkpoint.unlink(missing_ok=True)
         return Result(manifest, self.store.path(manifest.version))

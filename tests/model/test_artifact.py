@@ -14,6 +14,7 @@ from model.artifact import Artifact, Catalogue, TrainedModel, load_artifact, ver
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig
 from model.diffusion import UserDiffusion
 from model.errors import ArtifactError
+from model.facets import NO_YEAR, Facets
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.manifest import MANIFEST, DataInfo, Manifest, RunInfo, read_manifest
@@ -42,7 +43,13 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
     items = Vocabulary.of([f"i{i:02}" for i in range(ITEMS)])
     metadata = ItemMetadata(titles=["Amélie", *[None] * 29], years=[2001, *[None] * 29], categories=[["a"], *[[]] * 29])
     catalogue = Catalogue(
-        Vocabulary.of([f"u{u}" for u in range(USERS)]), items, histories, counts, Fragments.of(items, metadata)
+        users=Vocabulary.of([f"u{u}" for u in range(USERS)]),
+        items=items,
+        histories=histories,
+        user_vectors=model.recommender(counts).user_vectors(histories, config.steps),
+        counts=counts,
+        fragments=Fragments.of(items, metadata),
+        facets=Facets.of(metadata),
     )
     hits = model.recommender(counts).recommend(histories, 5, Histories.empty(USERS))
     probe = Probe(
@@ -89,6 +96,8 @@ def test_what_was_written_is_read_back(published: Path) -> None:
     assert artifact.catalogue.users.ids() == ["u0", "u1", "u2", "u3"]
     assert artifact.catalogue.histories[2].tolist() == [2, 3, 4]
     assert artifact.catalogue.fragments.facts(0).title == "Amélie"
+    assert artifact.catalogue.facets.years[:2].tolist() == [2001, NO_YEAR]
+    assert artifact.catalogue.facets.of_category("a").tolist() == [0]
     assert artifact.manifest.retrieval.kind == "scan"
     assert verify_artifact(published) == []
 
@@ -109,6 +118,8 @@ def test_no_file_is_a_pickle(published: Path) -> None:
 
 
 FILES = [
+    "categories.bytes.npy",
+    "categories.offsets.npy",
     "fragments.bytes.npy",
     "fragments.offsets.npy",
     "history.indptr.npy",
@@ -116,13 +127,17 @@ FILES = [
     "items.bytes.npy",
     "items.offsets.npy",
     "manifest.json",
+    "members.indptr.npy",
+    "members.items.npy",
     "messages.npy",
     "popularity.npy",
     "probe.json",
+    "user_vectors.npy",
     "users.bytes.npy",
     "users.offsets.npy",
     "vectors.npy",
     "weights.safetensors",
+    "years.npy",
 ]
 
 
@@ -172,7 +187,7 @@ def test_a_file_too_many_and_a_wrong_directory_name_are_found(copy: Path) -> Non
 def test_another_schema_version_says_what_to_do(copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(ArtifactError, match="schema version 99, this program reads 3") as caught:
+    with pytest.raises(ArtifactError, match="schema version 99, this program reads 4") as caught:
         read_manifest(copy)
     assert caught.value.hint == "train the model again with this version of hdrm"
 
@@ -191,6 +206,9 @@ def test_the_version_is_the_content_not_the_circumstances(published: Path, tmp_p
         ("fragments", Fragments.of(Vocabulary.of([]), ItemMetadata([], [], [])), "fragments: got 0, expected 30"),
         ("histories", Histories.of([np.array([30], np.int32)] * 4), "item indices from 0 to 29"),
         ("histories", Histories.of([np.array([-1], np.int32)] * 4), "item indices from 0 to 29"),
+        ("facets", Facets.of(ItemMetadata([None], [None], [[]])), r"years: got \(1,\), expected \(30,\)"),
+        ("user_vectors", np.zeros((3, 6), np.float32), r"user vectors: got \(3, 6\), expected \(4, 6\)"),
+        ("user_vectors", np.full((4, 6), np.nan, np.float32), "user vectors: expected finite numbers alone"),
         ("counts", np.ones(30, np.int32), "popularity: got int32, expected int64"),
         ("counts", np.full(30, -1), "popularity: expected counts of at least 0"),
         ("vectors", np.full((30, 6), np.nan, np.float32), "vectors: expected finite numbers alone"),

@@ -22,6 +22,7 @@ import torch
 from model.artifact import Artifact, Catalogue, TrainedModel, load_artifact, write_artifact
 from model.config import DenoiserConfig, EncoderConfig, ModelConfig, NoiseConfig
 from model.diffusion import UserDiffusion
+from model.facets import Facets
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
 from model.probe import Probe
@@ -62,15 +63,17 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
     metadata = ItemMetadata(
         titles=[None, *(f"Film «{i}»" for i in range(1, ITEMS))],
         years=[None, *(1900 + i for i in range(1, ITEMS))],
-        categories=[[], *(["Drama"] for _ in range(1, ITEMS))],
+        categories=[[], *(["Drama", "Short"] if i % 3 == 0 else ["Drama"] for i in range(1, ITEMS))],
     )
     items = Vocabulary.of([f"i{1000 + i}" for i in range(ITEMS)])
     catalogue = Catalogue(
-        Vocabulary.of([*(str(100 + u) for u in range(USERS)), "newcomer"]),
-        items,
-        histories,
-        counts,
-        Fragments.of(items, metadata),
+        users=Vocabulary.of([*(str(100 + u) for u in range(USERS)), "newcomer"]),
+        items=items,
+        histories=histories,
+        user_vectors=model.recommender(counts).user_vectors(histories, config.steps),
+        counts=counts,
+        fragments=Fragments.of(items, metadata),
+        facets=Facets.of(metadata),
     )
     inputs = histories.take(np.arange(4))
     hits = model.recommender(counts).recommend(inputs, 5, Histories.empty(4))
