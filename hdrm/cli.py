@@ -9,7 +9,10 @@ from hdrm.benchmark import app as benchmark_app
 from hdrm.console import err
 from hdrm.data import app as data_app
 from hdrm.demo import demo
+from hdrm.keys import app as keys_app
 from hdrm.models import app as models_app
+from hdrm.openapi import openapi
+from hdrm.recommend import recommend
 from hdrm.report import report as write_report
 from hdrm.serve import serve
 from hdrm.train import train
@@ -32,6 +35,9 @@ app.command()(tune)
 app.add_typer(models_app, name="models")
 app.command("report")(write_report)
 app.command()(serve)
+app.command()(recommend)
+app.add_typer(keys_app, name="keys")
+app.command()(openapi)
 app.add_typer(benchmark_app, name="benchmark")
 
 
@@ -56,9 +62,12 @@ def main() -> None:
 EXTRA_OF = {
     "fastapi": "serve",
     "fastapi_offline": "serve",
-    "filelock": "bench",
+    "filelock": "serve",
     "geoopt": "train",
+    "httpx": "client",
     "implicit": "bench",
+    "limits": "serve",
+    "opentelemetry": "serve",
     "optuna": "bench",
     "matplotlib": "train",
     "orjson": "serve",
@@ -67,6 +76,7 @@ EXTRA_OF = {
     "pydantic_settings": "serve",
     "redis": "serve",
     "scipy": "train",
+    "structlog": "serve",
     "torch": "train",
     "uvicorn": "serve",
 }

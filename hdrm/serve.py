@@ -30,7 +30,10 @@ __all__ = ["check_address", "run_server", "serve"]
 GRACE_SECONDS = 8
 BACKLOG = 2048
 POLL_SECONDS = 0.1
-LOOPBACK_HINT = "keep --host 127.0.0.1, or say --allow-unauthenticated if something in front controls access"
+LOOPBACK_HINT = (
+    "make a key with `hdrm keys create`, keep --host 127.0.0.1, or say --allow-unauthenticated if something in front "
+    "controls access"
+)
 
 Announce = Callable[[str, str], None]
 
@@ -48,7 +51,7 @@ def serve(
         bool,
         typer.Option(
             "--allow-unauthenticated",
-            help="Listen on an address that others can reach, although requests need no key.",
+            help="Listen on an address that others can reach, even if requests need no key.",
         ),
     ] = False,
 ) -> None:
@@ -77,15 +80,16 @@ def run_server(
         models: model store; None takes the setting.
         host, port: where to listen; port 0 takes a free one.
         workers: processes.
-        allow_unauthenticated: permit an address that is not loopback.
+        allow_unauthenticated: permit an address that is not loopback where no keys are in use.
         announce: called from a thread with the base URL and the model version once requests are answered; by
             default a line is printed on stderr.
 
     Raises:
-        ConfigError: a setting is not valid, or the address is not loopback.
+        ConfigError: a setting is not valid, or the address is not loopback and no keys are in use.
         UnavailableError: the port is taken, the address is not ours, or a worker could not start.
         ArtifactError: the model is missing, damaged, or computes something else here.
     """
+    from service.keys import KeyFile
     from service.registry import load_current
     from service.settings import load_settings, misspelt_variables
 
@@ -98,7 +102,8 @@ def run_server(
         err.print(
             f"note: {workers} workers of {settings.threads} threads are more than the {cores} cores", soft_wrap=True
         )
-    listener = _bind(host, port, allow_unauthenticated=allow_unauthenticated)
+    guarded = KeyFile(settings.keys_path).in_use
+    listener = _bind(host, port, allowed=guarded or allow_unauthenticated)
     with listener:
         loaded = load_current(settings)
         listener.listen(BACKLOG)
@@ -122,7 +127,7 @@ def check_address(host: str, port: int, *, hint: str) -> None:
         ConfigError: the address is not loopback.
         UnavailableError: the port is taken, or the address is not ours.
     """
-    _bind(host, port, allow_unauthenticated=False, hint=hint).close()
+    _bind(host, port, allowed=False, hint=hint).close()
 
 
 def _run_single(settings: Settings, loaded: Loaded, listener: socket.socket) -> None:
@@ -145,6 +150,8 @@ def _run_several(settings: Settings, version: str, workers: int, listener: socke
     with tempfile.TemporaryDirectory(prefix="hdrm-metrics-") as metrics:
         # the workers are fresh processes that read their settings from the environment they inherit
         os.environ["HDRM_MODELS"] = str(settings.models.resolve())
+        if settings.keys_file is not None:
+            os.environ["HDRM_KEYS_FILE"] = str(settings.keys_file.resolve())
         # a worker that is replaced later is to answer as the others do, whatever was published meanwhile
         os.environ["HDRM_MODEL_VERSION"] = version
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
@@ -175,14 +182,14 @@ def _uvicorn_config(app: Any, settings: Settings, **more: Any) -> Any:
     )
 
 
-def _bind(host: str, port: int, *, allow_unauthenticated: bool, hint: str = LOOPBACK_HINT) -> socket.socket:
+def _bind(host: str, port: int, *, allowed: bool, hint: str = LOOPBACK_HINT) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:  # UnicodeError: an empty or overlong label
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise UnavailableError(f"--host {host}: not an address ({reason})", hint="try --host 127.0.0.1") from error
     family, kind, protocol, _, address = found[0]
-    if not ip_address(address[0]).is_loopback and not allow_unauthenticated:
+    if not ip_address(address[0]).is_loopback and not allowed:
         raise ConfigError(
             f"--host {host}: refusing to listen where others can reach it, because requests need no key",
             hint=hint,

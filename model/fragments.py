@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from model.byte_rows import ByteRows
 from model.vocabulary import Vocabulary
 
-__all__ = ["Fragments", "ItemFacts", "ItemMetadata"]
+__all__ = ["Fragments", "ItemFacts", "ItemMetadata", "fragment"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Fragments(ByteRows):
         for name, got in sizes.items():
             if got != len(ids):
                 raise ValueError(f"{name}: got {got}, expected {len(ids)}")
-        rows = zip(ids.ids(), metadata.titles, metadata.years, metadata.categories, strict=True)
-        return cls.pack([_fragment(*row) for row in rows])
+        facts = map(ItemFacts, metadata.titles, metadata.years, metadata.categories)
+        return cls.pack([fragment(item_id, own) for item_id, own in zip(ids.ids(), facts, strict=True)])
 
     def facts(self, item: int) -> ItemFacts:
         """An item's fragment, read again."""
@@ -63,7 +63,8 @@ class Fragments(ByteRows):
         return ItemMetadata([f.title for f in facts], [f.year for f in facts], [f.categories for f in facts])
 
 
-def _fragment(item_id: str, title: str | None, year: int | None, categories: list[str]) -> bytes:
-    known = {"item_id": item_id, "title": title, "year": year, "categories": categories or None}
+def fragment(item_id: str, facts: ItemFacts) -> bytes:
+    """That of one item."""
+    known = {"item_id": item_id, "title": facts.title, "year": facts.year, "categories": facts.categories or None}
     present = {name: value for name, value in known.items() if value is not None}
     return json.dumps(present, ensure_ascii=False, separators=(",", ":"))[1:-1].encode()

@@ -1,24 +1,47 @@
 """One request from start to end: engine, cache and batcher put together."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple
 
 import orjson
+from pydantic import ValidationError
 
 from service.batcher import Batcher
 from service.cache import Cache
-from service.engine import Engine, Query
-from service.errors import Problem
-from service.events.recorder import Recorder
+from service.engine import Engine
+from service.errors import Problem, invalid, problem_document, problem_of
 from service.ids import new_id
-from service.live import Live
+from service.listings import Listings
+from service.live.live import Live
 from service.pace import Pace
-from service.schemas import FieldProblem, RecommendRequest
+from service.query import Query
+from service.schemas import RankRequest, RecommendRequest
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.worker import Worker
 
-__all__ = ["Answers"]
+__all__ = ["Answer", "Answers"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+TOGETHER = 256  # requests of one batch that are asked at a time, so that others find room between
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer.
+
+    Attributes:
+        body: JSON.
+        phases: what took how long, as the value of a Server-Timing header.
+    """
+
+    body: bytes
+    phases: bytes
 
 
 class Answers:
@@ -26,10 +49,9 @@ class Answers:
 
     Args:
         engine: the phases.
-        live: brings histories up to date for every request.
-        recorder: keeps events.
+        live: brings what has happened up to date for every request.
         cache: where cores of answers are kept.
-        worker: the thread for batches that would hold up the event loop.
+        worker: the thread for what would hold up the event loop.
         telemetry: what happened is counted here.
         pace: how long batches take.
         settings: bounds of batches and waiting.
@@ -39,7 +61,6 @@ class Answers:
         self,
         engine: Engine,
         live: Live,
-        recorder: Recorder,
         cache: Cache,
         worker: Worker,
         telemetry: Telemetry,
@@ -47,8 +68,8 @@ class Answers:
         settings: Settings,
     ) -> None:
         self.engine = engine
+        self.listings = Listings(engine)
         self.live = live
-        self.recorder = recorder
         self.cache = cache
         self.worker = worker
         self.batcher = Batcher(
@@ -61,11 +82,17 @@ class Answers:
             deadline_seconds=settings.deadline_seconds,
         )
         self._telemetry = telemetry
+        self._max_pending = settings.max_pending
+        self._deadline_seconds = settings.deadline_seconds
 
     async def recommend(
-        self, request: RecommendRequest, request_id: str, *, alone: Callable[[], bool] = lambda: False
-    ) -> bytes:
-        """The body of the response, JSON.
+        self,
+        request: RecommendRequest | RankRequest,
+        request_id: str,
+        *,
+        alone: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """The answer to a request.
 
         A cached core is spliced into the answer as it is, neither parsed nor serialised again.
 
@@ -75,18 +102,18 @@ class Answers:
             alone: whether there is no other request at the moment, which this one would wait for.
 
         Raises:
-            Problem: 404, the user is unknown and the request asks for an error; 503, overloaded or too late.
+            Problem: 404, somebody is unknown and the request asks for an error; 409, its cursor does not go with it;
+                503, overloaded or too late.
         """
         started = time.perf_counter()
         if self.live.behind:
             await self.live.catch_up()
         [query] = self.engine.prepare([request])
-        if not query.known and request.fallback == "error":
-            unknown = FieldProblem(field="user_id", message="the model does not know this user")
-            raise Problem(404, "user_unknown", "The model does not know this user.", errors=[unknown])
         degraded, cached = ["events"] if self.live.degraded else [], False
+        looked_up = fetched = time.perf_counter()
         if query.key is None:
-            core = self.engine.popular(query)
+            plain = query.is_plain
+            core = self.engine.popular(query) if plain else await self.beside(self.engine.popular, query)
         else:
             if self.engine.loaded.steps == 0:
                 degraded.append("diffusion")
@@ -94,16 +121,58 @@ class Answers:
             cached = found is not None
             if self.cache.degraded and not cached:
                 degraded.append("cache")
+            fetched = time.perf_counter()
             core = await self.batcher.ask(query, query.key, alone=alone) if found is None else found
         self._telemetry.count_answer(query.strategy)
+        ended = time.perf_counter()
         envelope = {
             "request_id": request_id,
             "recommendation_id": new_id(),
             "cached": cached,
             "degraded": degraded,
-            "took_ms": round((time.perf_counter() - started) * 1000, 3),
+            "took_ms": round((ended - started) * 1000, 3),
         }
-        return orjson.dumps(envelope)[:-1] + b"," + core[1:]
+        phases = b"lookup;dur=%.3f, cache;dur=%.3f, model;dur=%.3f" % (
+            (looked_up - started) * 1000,
+            (fetched - looked_up) * 1000,
+            (ended - fetched) * 1000,
+        )
+        return Answer(orjson.dumps(envelope)[:-1] + b"," + core[1:], phases)
+
+    async def batch(self, requests: Sequence[Mapping[str, Any]], request_id: str) -> bytes:
+        """The answers to several requests, JSON; what is wrong with one does not keep the others from theirs."""
+        results = list[bytes]()
+        for start in range(0, len(requests), TOGETHER):
+            part = requests[start : start + TOGETHER]
+            results += await asyncio.gather(*(self._entry(request, request_id) for request in part))
+        return b'{"results":[%b]}' % b",".join(results)
+
+    async def beside(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """The result of what would hold up the event loop.
+
+        Raises:
+            Problem: 503, too many wait already, or this one has waited too long.
+        """
+        if self.batcher.waiting + self.worker.pending >= self._max_pending:
+            raise Problem(503, "overloaded", "More requests are waiting than the service can take on.")
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return await self.worker.run(function, *arguments)
+        except TimeoutError:
+            late = f"There was no answer within {self._deadline_seconds:g} seconds."
+            raise Problem(503, "deadline_passed", late) from None
+
+    async def _entry(self, sent: Mapping[str, Any], request_id: str) -> bytes:
+        try:
+            answer = await self.recommend(RecommendRequest.model_validate(sent), request_id)
+        except ValidationError as error:
+            problem = invalid(error.errors())
+        except Exception as error:
+            problem = problem_of(error, request_id=request_id)
+        else:
+            return b'{"status":200,"answer":%b}' % answer.body
+        document = problem_document(problem, instance="/v1/recommend/batch", request_id=request_id)
+        return b'{"status":%d,"problem":%b}' % (problem.status_code, document)
 
     def _make(self, queries: Sequence[Query]) -> list[bytes]:
         self._telemetry.batches.observe(len(queries))

@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import Answers
@@ -17,15 +19,26 @@ from service.cache import create_cache
 from service.engine import Engine
 from service.errors import install_handlers
 from service.events.choice import open_log
+from service.events.event import Event
+from service.events.log import Sink
+from service.events.record import Record
 from service.events.recorder import Recorder
 from service.front import Front
-from service.live import Live, LiveHistories
+from service.guard import Guard, scope_needed
+from service.keeper import Keeper
+from service.keys import KeyFile
+from service.live.live import Live
+from service.live.state import LiveState
 from service.middleware import BodyLimit, RequestContext
 from service.pace import measure_pace
+from service.paths import EncodedIds
+from service.rates import Rates
 from service.registry import Loaded, load_current
-from service.routes import events, health, metrics, recommend
+from service.routes import events, health, items, metrics, recommend, users
+from service.serving import Serving
 from service.settings import Settings, load_settings
 from service.telemetry import Telemetry
+from service.tracing import Tracing
 from service.worker import Worker, limit_threads
 
 __all__ = ["create_app"]
@@ -36,6 +49,12 @@ Recommendations from a hyperbolic diffusion model.
 Errors are `application/problem+json` documents (RFC 9457) on every route; `code` and `errors[].field` are for
 programs. Every answer carries an `X-Request-ID`, the client's own if it sent one.
 """
+
+
+# of requests from the pages of other origins, where those are allowed
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id")
+EXPOSED = ("retry-after", "server-timing", "x-request-id")
 
 
 @dataclass(frozen=True)
@@ -67,10 +86,16 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     """
     settings = load_settings() if settings is None else settings
     telemetry = Telemetry(settings.metrics_dir)
+    tracing = None if settings.otlp_endpoint is None else Tracing(settings.otlp_endpoint)
+    url = settings.redis_url
+    rates = Rates(None if url is None else url.get_secret_value(), timeout_seconds=settings.redis_timeout_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if tracing is not None:
+                stack.push_async_callback(asyncio.to_thread, tracing.close)
+            stack.push_async_callback(rates.close)
             worker = Worker(threads=settings.threads)
             stack.push_async_callback(asyncio.to_thread, worker.close)
             cache = create_cache(settings, telemetry.count_lookup)
@@ -78,27 +103,23 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
             model = await worker.run(load_current, settings) if loaded is None else loaded
             log = open_log(settings)
             stack.push_async_callback(log.close)
-            catalogue = model.artifact.catalogue
-            histories = LiveHistories(catalogue, settings.event_types)
-            live = Live(log, histories, timeout_seconds=settings.redis_timeout_seconds)
+            state, effects = LiveState(model, settings.event_types), settings.event_types
+            live = Live(log, _sink(state, telemetry), timeout_seconds=settings.redis_timeout_seconds)
             stack.push_async_callback(live.close)
             await live.start()
-            recorder = Recorder(
-                log,
-                settings.event_types,
-                lambda item: catalogue.items.index(item) is not None,
-                telemetry.count_events,
-            )
-            engine = Engine(model, histories)
+            recorder = Recorder(log, effects, lambda item: state.items.index(item) is not None, telemetry.count_events)
+            engine = Engine(model, state)
+            keeper = Keeper(log, live, state, engine.lookup)
             limit_threads(settings.threads)
             await worker.run(measure_pace, engine)
             pace = measure_pace(engine)  # again: what the event loop's own thread has to warm up is its own
             telemetry.serve_model(model.version, model.artifact.manifest.retrieval)
-            app.state.answers = Answers(engine, live, recorder, cache, worker, telemetry, pace, settings)
+            answers = Answers(engine, live, cache, worker, telemetry, pace, settings)
+            app.state.serving = Serving(answers, recorder, keeper)
             gc.collect()
             gc.freeze()  # the model and the modules stay, so that collections need not look at them
             yield
-            app.state.answers = None
+            app.state.serving = None
             gc.unfreeze()
 
     # a FastAPI whose /docs page brings its own script, so that it works without the internet
@@ -112,27 +133,53 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
         redoc_url=None,
         static_url="/docs/assets",
     )
-    app.state.answers = None
+    app.state.serving = None
     app.state.telemetry = telemetry
-    for module in (recommend, events, health, metrics):
+    for module in (recommend, events, items, users, health, metrics):
         app.include_router(module.router)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, list(settings.event_types))  # type: ignore[method-assign]
     front = Front(app, state=app.state, max_bytes=settings.max_body_bytes)
-    return Service(RequestContext(front, telemetry=telemetry), app)
+    guard: ASGIApp = Guard(front, KeyFile(settings.keys_path), rates, settings.rate_limit)
+    if settings.cors_origins:
+        guard = CORSMiddleware(guard, settings.cors_origins, METHODS, HEADERS, expose_headers=EXPOSED)
+    return Service(RequestContext(EncodedIds(guard), telemetry, tracing), app)
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the media type that problems really have."""
+def _sink(state: LiveState, telemetry: Telemetry) -> Sink:
+    """Tells the state of what happened, and the metrics how late it was."""
+
+    def sink(records: Sequence[Record]) -> None:
+        state.apply(records)
+        now = time.time()
+        for record in records:
+            if isinstance(record, Event):
+                telemetry.event_lag.observe(max(now - record.timestamp, 0.0))
+
+    return sink
+
+
+def _openapi(app: FastAPI, event_types: list[str]) -> dict[str, Any]:
+    """FastAPI's document, with what it does not know: the media type of problems, who needs which key, event types."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
         )
-        for path in document["paths"].values():
-            for operation in path.values():
+        document["components"]["schemas"]["EventRequest"]["properties"]["type"]["enum"] = event_types
+        document["components"]["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
                 for status, response in operation["responses"].items():
                     if int(status) >= 400 and "application/json" in response["content"]:
                         response["content"] = {"application/problem+json": response["content"]["application/json"]}
+                scope = scope_needed(method.upper(), path)
+                if scope is not None:
+                    # without any of them too, where no keys are in use
+                    operation["security"] = [{"key": []}, {"bearer": []}, {}]
+                    operation["description"] += f"\n\nWhere keys are in use: one with the scope `{scope}`."
         app.openapi_schema = document
     return app.openapi_schema

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from service.engine import Query
 from service.errors import Problem
 from service.pace import LOOP_SECONDS, Pace
+from service.query import Query
 from service.worker import Worker
 
 __all__ = ["Batcher"]

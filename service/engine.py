@@ -5,61 +5,32 @@ of histories, one denoising, one search. No phase relates one entry to another. 
 inference: their answer is cut out of one list of popular items.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from model.history import Histories
+from model.reorder import diversified, relevance
 from model.retrieval import Hits
-from service.live import LiveHistories
+from model.steering import centroid, turned
+from service.cores import Cores
+from service.live.state import LiveState
+from service.lookup import Lookup
+from service.places import Places
+from service.query import NOTHING, Query
 from service.registry import Loaded
-from service.schemas import MOST_ITEMS, RecommendRequest, Strategy
+from service.schemas import MOST_ITEMS, RankRequest, RecommendRequest
 
-__all__ = ["Engine", "Query"]
+__all__ = ["Engine"]
 
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 
-NOTHING: Int32 = np.zeros(0, np.int32)
-REMEMBERED_USERS = 2**14  # about 3 MB of short ids
-REMEMBERED_ITEMS = 2**14  # about 5 MB of fragments
-LAYOUT = "3"  # of the core in the cache; a change of it must not meet older values
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A request with its ids looked up.
-
-    Attributes:
-        known: whether the user has been seen, by the model or since.
-        history: the user's item indices, newest last; empty if unknown.
-        k, exclude_seen: as in the request.
-        key: where the answer is cached; None where there is no history to infer from.
-        disliked: item indices that must not be in the answer.
-    """
-
-    known: bool
-    history: Int32
-    k: int
-    exclude_seen: bool
-    key: str | None
-    disliked: Int32 = field(default_factory=lambda: NOTHING)
-
-    @property
-    def strategy(self) -> Strategy:
-        """A model of histories has nothing to say about an empty one."""
-        return "popular" if self.key is None else "hdrm"
-
-    @property
-    def excluded(self) -> Int32:
-        """Item indices that must not be in the answer."""
-        if not len(self.disliked):
-            return self.history if self.exclude_seen else NOTHING
-        return np.concatenate((self.history, self.disliked)) if self.exclude_seen else self.disliked
+TURN = 0.3  # away from what is disliked, as a share of its tangent vector
+REASONS = 3  # items of a history that explain a recommended one
 
 
 class Engine:
@@ -67,93 +38,137 @@ class Engine:
 
     Args:
         loaded: the model.
-        live: what happened since it was trained; None for nothing.
+        live: what has happened since it was trained; None for nothing.
     """
 
-    def __init__(self, loaded: Loaded, live: LiveHistories | None = None) -> None:
+    def __init__(self, loaded: Loaded, live: LiveState | None = None) -> None:
         self.loaded = loaded
-        self._catalogue = loaded.artifact.catalogue
-        self._live = LiveHistories(self._catalogue, {}) if live is None else live
+        self.live = LiveState(loaded, {}) if live is None else live
+        self.lookup = Lookup(loaded, self.live)
+        self.cores = Cores(loaded, self.live)
+        self.places = Places(loaded, self.live)
         self._recommender = loaded.artifact.recommender
-        self._histories = self._catalogue.histories
-        # who comes again soon is not looked for again
-        self._users = lru_cache(REMEMBERED_USERS)(self._catalogue.users.index)
-        self._fragment = lru_cache(REMEMBERED_ITEMS)(self._catalogue.fragments.__getitem__)
-        # what all keys of this model have in common is digested once
-        self._keys = hashlib.blake2b(orjson.dumps([LAYOUT, loaded.version, loaded.steps]), digest_size=16)
+        self._counts = loaded.artifact.catalogue.counts
+        self._popular: tuple[bytes, list[bytes]] | None = None
 
-    def prepare(self, requests: Sequence[RecommendRequest]) -> list[Query]:
-        """Look users and their histories up."""
-        return [self._query(request) for request in requests]
+    def prepare(self, requests: Sequence[RecommendRequest | RankRequest]) -> list[Query]:
+        """Look requests up.
+
+        Raises:
+            Problem: see `Lookup`.
+        """
+        return [
+            self.lookup.recommend(request) if isinstance(request, RecommendRequest) else self.lookup.rank(request)
+            for request in requests
+        ]
 
     def popular(self, query: Query) -> bytes:
-        """The core of an answer to a user without a history."""
-        if len(query.disliked):
-            return self._core(query, self._listed(self._recommender.most_popular(query.k, query.disliked)))
-        return self._core(query, self._popular[: query.k])
+        """The core of an answer to somebody without a history."""
+        if query.is_plain and not len(query.excluded):
+            return self.cores.core(query, self._most_popular()[: query.k], ended=False)
+        items = self._by_popularity(query)
+        offset = query.shape.offset
+        part = items[offset : offset + query.k]
+        entries = self._shaped(query, part, self.cores.popular(part, offset + 1))
+        return self.cores.core(query, entries, ended=query.shape.named)
 
     def infer(self, queries: Sequence[Query]) -> list[Hits]:
-        """Rank items for users with a history, all of them together."""
-        histories = Histories.of([query.history for query in queries])
+        """Rank items for those with a history, all of them together."""
+        rows = [history for query in queries for history in query.histories]
+        histories = Histories.of(rows)
         vectors = self._recommender.user_vectors(histories, self.loaded.steps)
-        usual = all(query.exclude_seen and not len(query.disliked) for query in queries)
+        if any(len(query.histories) > 1 or len(query.disliked) for query in queries):
+            vectors = self._points(queries, vectors)
+        usual = len(rows) == len(queries) and all(query.excluded is query.histories[0] for query in queries)
         excluded = histories if usual else Histories.of([query.excluded for query in queries])
-        return self._recommender.index.search(vectors, [query.k for query in queries], excluded)
+        allowed = None if all(query.is_plain for query in queries) else [query.shape.allowed for query in queries]
+        ks, excluded_new = [query.reach for query in queries], [query.excluded_new for query in queries]
+        found = self.places.nearest(vectors, ks, excluded, excluded_new, allowed)
+        return [hits if query.is_plain else self._cut(query, hits) for query, hits in zip(queries, found, strict=True)]
 
     def finish(self, queries: Sequence[Query], found: Sequence[Hits]) -> list[bytes]:
-        """The core of every answer: a JSON object without what differs from call to call (ids, times, cache)."""
-        return [self._core(query, self._nearest(hits)) for query, hits in zip(queries, found, strict=True)]
+        """The core of every answer."""
+        return [self._core(query, hits) for query, hits in zip(queries, found, strict=True)]
 
-    def _query(self, request: RecommendRequest) -> Query:
-        known, history, disliked = self._history(request.user_id)
-        # popular answers are quicker to make than to look up
-        key = self._key(request, history, disliked) if len(history) else None
-        return Query(known, history, request.k, request.exclude_seen, key, disliked)
+    def _core(self, query: Query, hits: Hits) -> bytes:
+        entries = self.cores.nearest(hits.items, hits.distances, query.shape.offset + 1)
+        if query.is_plain:
+            return self.cores.core(query, entries, ended=False)
+        items = hits.items
+        if query.shape.named and len(items) < query.k:  # those without a place come last
+            left = self._unplaced(query)[: query.k - len(items)]
+            entries += self.cores.popular(left, query.shape.offset + len(items) + 1)
+            items = np.concatenate((items, left))
+        return self.cores.core(query, self._shaped(query, items, entries), ended=query.shape.named)
 
-    def _history(self, user_id: str) -> tuple[bool, Int32, Int32]:
-        """Whether a user is known, and what of."""
-        since = self._live.of(user_id)
-        if since is not None:
-            return True, since.items, since.disliked
-        user = self._users(user_id)
-        return (False, NOTHING, NOTHING) if user is None else (True, self._histories[user], NOTHING)
+    def _shaped(self, query: Query, items: Int32, entries: list[bytes]) -> list[bytes]:
+        shape = query.shape
+        if shape.explain:
+            taken = np.concatenate((*query.histories, query.new))
+            entries = [
+                self.cores.with_reasons(entry, self._reasons(item, taken))
+                for entry, item in zip(entries, items.tolist(), strict=True)
+            ]
+        if shape.fields is not None:
+            entries = [self.cores.with_fields(entry, shape.fields) for entry in entries]
+        return entries
 
-    def _key(self, request: RecommendRequest, history: Int32, disliked: Int32) -> str:
-        """Everything the core depends on. `fallback` is not in it: it changes nothing for known users."""
-        digest = self._keys.copy()
-        # the length of a history is told first, so that no id can pass for part of one
-        digest.update(b"%d %d %d %d " % (request.k, request.exclude_seen, len(history), len(disliked)))
-        digest.update(history.tobytes())
-        digest.update(disliked.tobytes())
-        digest.update(request.user_id.encode())
-        return "hdrm:answer:" + digest.hexdigest()
+    def _points(self, queries: Sequence[Query], vectors: Float32) -> Float32:
+        """One vector for each query, of those of its members."""
+        points, first = np.empty((len(queries), vectors.shape[1]), np.float32), 0
+        for row, query in enumerate(queries):
+            members = vectors[first : first + len(query.histories)]
+            first += len(query.histories)
+            points[row] = centroid(members, curved=self.places.metric.curved)
+            away = self.places.of(query.disliked)[1]
+            if len(away):
+                points[row] = turned(points[row], away, by=TURN)
+        return points
 
-    def _core(self, query: Query, entries: Sequence[bytes]) -> bytes:
-        return b'{"model_version":"%b","strategy":"%b","user_known":%b,"items":[%b],"warnings":[%b]}' % (
-            self.loaded.version.encode(),
-            query.strategy.encode(),
-            b"true" if query.known else b"false",
-            b",".join(entries),
-            b'"filters_exhausted"' if len(entries) < query.k else b"",
-        )
+    def _cut(self, query: Query, hits: Hits) -> Hits:
+        """The part of a list that is asked for, in the order that is wished for."""
+        shape, stop = query.shape, query.shape.offset + query.k
+        items, distances = hits.items, hits.distances
+        if shape.reorders and len(items):
+            welcome = relevance(distances, self.live.items.counts(items), shape.novelty)
+            order = np.argsort(-welcome, kind="stable")
+            if shape.diversity:
+                vectors = self.places.of(items)[1]
+                order = order[diversified(self.places.metric, vectors[order], welcome[order], stop, shape.diversity)]
+            items, distances = items[order], distances[order]
+        return replace(hits, items=items[shape.offset : stop], distances=distances[shape.offset : stop])
 
-    def _nearest(self, hits: Hits) -> list[bytes]:
-        """JSON of the items of an answer. Vectors in float32 do not support more digits."""
-        return [
-            b'{%b,"rank":%d,"score":-%.6f,"distance":%.6f}' % (self._fragment(item), rank, distance, distance)
-            for rank, (item, distance) in enumerate(zip(hits.items.tolist(), hits.distances.tolist(), strict=True), 1)
-        ]
+    def _reasons(self, item: int, taken: Int32) -> list[tuple[int, float]]:
+        """The items of a history that are nearest to another item, the nearest first."""
+        (known, vectors), own = self.places.of(taken), self.places.of(np.array([item], np.int32))[1]
+        if not len(own) or not len(known):
+            return []
+        distances = self.places.distances(own[0], vectors)
+        order = np.lexsort((known, distances))[:REASONS]
+        return list(zip(known[order].tolist(), distances[order].tolist(), strict=True))
 
-    def _listed(self, items: Int32) -> list[bytes]:
-        """JSON of popular items."""
-        counts = self._catalogue.counts
-        shares = counts[items] / max(int(counts.sum()), 1)
-        return [
-            b'{%b,"rank":%d,"score":%.8f,"distance":null}' % (self._fragment(item), rank, share)
-            for rank, (item, share) in enumerate(zip(items.tolist(), shares.tolist(), strict=True), 1)
-        ]
+    def _unplaced(self, query: Query) -> Int32:
+        """New items that were named, may be answered, and have no place."""
+        allowed = NOTHING if query.shape.allowed is None else query.shape.allowed
+        new = allowed[allowed >= self.places.size]
+        return new[~np.isin(new, self.places.new.items) & ~np.isin(new, query.excluded_new)]
 
-    @cached_property
-    def _popular(self) -> list[bytes]:
-        """JSON of as many popular items as can be asked for, the most popular first."""
-        return self._listed(self._recommender.most_popular(MOST_ITEMS, NOTHING))
+    def _by_popularity(self, query: Query) -> Int32:
+        """All items that may be answered, the most popular first; new ones that were named last."""
+        allowed, size = query.shape.allowed, self.places.size
+        order = self._recommender.popular
+        if allowed is not None:
+            own = allowed[allowed < size]
+            order = own[np.argsort(-self._counts[own], kind="stable")]
+        order = order[~np.isin(order, query.excluded)]
+        if not query.shape.named or allowed is None:
+            return order
+        new = allowed[allowed >= size]
+        return np.concatenate((order, new[~np.isin(new, query.excluded_new)]))
+
+    def _most_popular(self) -> list[bytes]:
+        """JSON of as many popular items as can be asked for at once, the most popular first."""
+        if self._popular is None or self._popular[0] != self.live.revision:
+            items = self._recommender.most_popular(MOST_ITEMS, self.live.items.hidden)
+            self._popular = self.live.revision, self.cores.popular(items, 1)
+        return self._popular[1]

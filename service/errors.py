@@ -15,10 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from model.errors import HdrmError, UnavailableError
 from service.events.schemas import EventBatch, EventRequest
-from service.schemas import FieldProblem, RecommendRequest, allowed_values
+from service.rules import allowed_values, rules_of
+from service.schemas import BatchRequest, FieldProblem, ItemFields, NewItem, RankRequest, RecommendRequest
 
 __all__ = [
     "MEDIA_TYPE",
@@ -27,7 +30,9 @@ __all__ = [
     "field_problems",
     "install_handlers",
     "internal_error",
+    "invalid",
     "problem_document",
+    "problem_of",
     "problem_response",
 ]
 
@@ -36,12 +41,7 @@ RETRY_AFTER_SECONDS = "1"
 LONGEST_NAME = 100
 MOST_ERRORS = 20
 
-# fields of requests; one name means the same in all of them
-RULES: dict[str, dict[str, Any]] = {
-    name: rule
-    for request in (RecommendRequest, EventRequest, EventBatch)
-    for name, rule in request.model_json_schema()["properties"].items()
-}
+RULES = rules_of((RecommendRequest, RankRequest, BatchRequest, EventRequest, EventBatch, NewItem, ItemFields))
 UNION_TAGS = ("event", "batch")  # which of the allowed bodies it was taken for
 
 logger = logging.getLogger("hdrm.service")
@@ -75,7 +75,7 @@ class Problem(HTTPException):
 
 def problem_response(request: Request, problem: Problem) -> Response:
     """The document of a problem, for a request."""
-    instance = quote(request.scope["path"], errors="replace")
+    instance = quote(request.scope["path"], safe="/%", errors="replace")
     document = problem_document(problem, instance=instance, request_id=getattr(request.state, "request_id", ""))
     return Response(document, problem.status_code, problem.headers, MEDIA_TYPE)
 
@@ -100,13 +100,17 @@ def error_response(request: Request, error: Problem | HdrmError) -> Response:
 
     A HdrmError's message may name files, so it goes to the log and not to the client.
     """
+    return problem_response(request, problem_of(error, request_id=getattr(request.state, "request_id", "")))
+
+
+def problem_of(error: Exception, *, request_id: str) -> Problem:
+    """What a client learns of an error; what it does not learn is logged."""
     if isinstance(error, Problem):
-        return problem_response(request, error)
-    fields = {"request_id": getattr(request.state, "request_id", "")}
-    logger.error("request failed", exc_info=error, extra={"fields": fields})
+        return error
+    logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
     if isinstance(error, UnavailableError):
-        return problem_response(request, Problem(503, "unavailable", "Something the service needs is not there now."))
-    return problem_response(request, internal_error())
+        return Problem(503, "unavailable", "Something the service needs is not there now.")
+    return internal_error()
 
 
 def internal_error() -> Problem:
@@ -122,11 +126,16 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)  # which is raised again afterwards
 
 
+def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """What pydantic found wrong with a request."""
+    found = field_problems(errors)
+    names = ", ".join(dict.fromkeys(one.field for one in found))
+    return Problem(422, "invalid_request", f"Not valid: {names}.", errors=found)
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = field_problems(error.errors())
-    names = ", ".join(dict.fromkeys(e.field for e in errors))
-    return problem_response(request, Problem(422, "invalid_request", f"Not valid: {names}.", errors=errors))
+    return problem_response(request, invalid(error.errors()))
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -140,10 +149,18 @@ async def _http(request: Request, error: Exception) -> Response:
         case 404:
             problem = Problem(404, "not_found", "There is nothing at this path; /docs lists what there is.")
         case 405:
-            problem = Problem(405, "method_not_allowed", "This path has other methods.", headers=error.headers)
+            methods = {method for route in _matching(request.scope) for method in route.methods or ()}
+            headers = {"Allow": ", ".join(sorted(methods))}
+            problem = Problem(405, "method_not_allowed", "This path has other methods.", headers=headers)
         case status:
             problem = Problem(status, f"http_{status}", f"{HTTPStatus(status).phrase}.", headers=error.headers)
     return problem_response(request, problem)
+
+
+def _matching(scope: Scope) -> list[Route]:
+    """The routes of a request's path, whatever their methods: the framework's own answer names those of one alone."""
+    routes = [route for route in scope["app"].routes if isinstance(route, Route)]
+    return [route for route in routes if route.matches(scope)[0] != Match.NONE]
 
 
 async def _expected(request: Request, error: Exception) -> Response:
@@ -162,6 +179,8 @@ def field_problems(errors: Sequence[Mapping[str, Any]]) -> list[FieldProblem]:
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
     match error["type"], _location(error):
+        case "one_of" | "nothing", _:
+            return FieldProblem(field=error["ctx"]["field"], message=error["msg"])
         case "json_invalid", _:
             return FieldProblem(field="body", message="not valid JSON")
         case "missing" | "model_attributes_type" | "model_type", ["body"]:
@@ -186,8 +205,10 @@ def _location(error: Mapping[str, Any]) -> list[int | str]:
 
 
 def _allowed(field: str) -> str | None:
-    rule = RULES.get(field)
-    return None if rule is None else allowed_values(rule)
+    """Of a field, which may be an entry of a list or lie within another."""
+    *_, name = [part for part in field.split(".") if not part.isdecimal()] or [""]
+    rule = RULES.get(name)
+    return None if rule is None else allowed_values(rule.get("items", rule) if field[-1:].isdecimal() else rule)
 
 
 def _printable(text: str) -> str:

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.errors import HdrmError
-from service.answers import Answers
 from service.errors import Problem, error_response
 from service.peer import is_alone, whole_body
 from service.schemas import RecommendRequest
+from service.serving import Serving
 
 __all__ = ["Front"]
 
@@ -41,18 +41,21 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         place = (scope["method"], scope["path"]) if scope["type"] == "http" else None
-        answers: Answers | None = self._state.answers
+        serving: Serving | None = self._state.serving
         wanted = self._request(scope) if place in RECOMMEND else None
-        if wanted is None or answers is None:
+        if wanted is None or serving is None:
             await self.app(scope, receive, send)
             return
         scope["state"]["route"] = scope["path"]
         try:
-            body = await answers.recommend(wanted, scope["state"]["request_id"], alone=partial(is_alone, scope))
+            answer = await serving.answers.recommend(
+                wanted, scope["state"]["request_id"], alone=partial(is_alone, scope)
+            )
         except (Problem, HdrmError) as error:
             await error_response(Request(scope), error)(scope, receive, send)
         else:
-            await _respond(send, body)
+            scope["state"]["phases"] = answer.phases
+            await _respond(send, answer.body)
 
     def _request(self, scope: Scope) -> RecommendRequest | None:
         """What is asked for, None if that takes a closer look."""

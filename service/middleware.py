@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from contextlib import nullcontext
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from service.errors import Problem, internal_error, problem_response
 from service.ids import new_id
 from service.peer import peer_of
 from service.telemetry import Telemetry
+from service.tracing import Tracing
 
 __all__ = ["BodyLimit", "RequestContext"]
 
@@ -26,16 +28,19 @@ logger = logging.getLogger("hdrm.service")
 
 
 class RequestContext:
-    """The outermost layer: X-Request-ID in and out, latency metric, access log, 500 for what nothing else caught.
+    """The outermost layer: X-Request-ID in and out, Server-Timing, latency metric, access log, traces, 500 for what
+    nothing else caught.
 
     Args:
         app: what is inside.
         telemetry: gets the latency.
+        tracing: gets a span; None for no traces.
     """
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, tracing: Tracing | None = None) -> None:
         self.app = app
         self.telemetry = telemetry
+        self.tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; the log line has neither body nor ids of users, and the path as its route's template."""
@@ -46,6 +51,11 @@ class RequestContext:
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
         request_id = given if REQUEST_ID.fullmatch(given) else new_id()
         scope.setdefault("state", {})["request_id"] = request_id
+        with self.tracing.span(scope) if self.tracing is not None else nullcontext():
+            await self._answer(scope, receive, send, started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
+        state, request_id = scope["state"], scope["state"]["request_id"]
         header = (b"x-request-id", request_id.encode())
         status, complete = 0, False
 
@@ -53,7 +63,9 @@ class RequestContext:
             nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
+                total = b"total;dur=%.3f" % ((time.perf_counter() - started) * 1000)
+                timing = b"%b, %b" % (state["phases"], total) if "phases" in state else total
+                message["headers"] = [*message.get("headers", ()), header, (b"server-timing", timing)]
             else:
                 complete = not message.get("more_body", False)
             await send(message)
@@ -80,6 +92,7 @@ class RequestContext:
         # the framework's route, or the path of what was answered before it
         route = scope["state"].get("route") or getattr(scope.get("route"), "path", "unmatched")
         self.telemetry.time_request(method, route, status, seconds)
+        scope["state"] |= {"method": method, "route": route, "status": status}
         level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
         if access.isEnabledFor(level):
             fields = {
@@ -89,6 +102,8 @@ class RequestContext:
                 "ms": round(seconds * 1000, 3),
                 "request_id": scope["state"]["request_id"],
             }
+            if "key_id" in scope["state"]:
+                fields["key"] = scope["state"]["key_id"]
             access.log(level, "request", extra={"fields": fields})
 
 

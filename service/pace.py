@@ -1,5 +1,6 @@
 """How long batches take on this machine: measured before the service is ready, which warms it up too."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.engine import Engine, Query
+from service.engine import Engine
+from service.query import Query
 from service.schemas import MOST_ITEMS
 
 __all__ = ["LOOP_SECONDS", "Pace", "measure_pace"]
@@ -37,7 +39,9 @@ class Pace:
     excluded: float
 
     def seconds(self, queries: Sequence[Query]) -> float:
-        """How long a batch of these queries takes."""
+        """How long a batch of these queries takes; infinite where one wishes for more than the nearest items."""
+        if not all(query.is_plain for query in queries):
+            return math.inf  # as long as may be
         return self.batch + sum(
             self.query + self.item * query.k + self.excluded * len(query.excluded) for query in queries
         )
@@ -54,12 +58,12 @@ def measure_pace(engine: Engine) -> Pace:
     histories = [history if len(history := catalogue.histories[int(user)]) else popular[:ITEMS] for user in users]
 
     def query(history: Int32, k: int) -> Query:
-        return Query(known=True, history=history, k=k, exclude_seen=True, key="")
+        return Query(known=True, histories=(history,), excluded=history, k=k, key="")
 
     def queries(k: int) -> list[Query]:
         return [query(history, k) for history in histories]
 
-    engine.popular(Query(known=False, history=popular[:0], k=ITEMS, exclude_seen=True, key=None))
+    engine.popular(Query(known=False, histories=(), excluded=popular[:0], k=ITEMS, key=None))
     _seconds(engine, queries(MOST_ITEMS)[:1])
     alone = _seconds(engine, queries(ITEMS)[:1])
     if alone > LOOP_SECONDS:

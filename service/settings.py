@@ -11,6 +11,7 @@ from redis.asyncio import ConnectionPool
 
 from model.errors import ConfigError
 from service.events.event import EFFECTS, Effect
+from service.keys import parse_rate
 
 __all__ = ["PREFIX", "Settings", "load_settings", "misspelt_variables"]
 
@@ -73,6 +74,24 @@ class Settings(BaseSettings):
         5.0, ge=0.01, le=600, description="longest time a request may wait for inference; beyond it 503"
     )
     max_body_bytes: int = Field(2**20, ge=1024, le=2**30, description="longest request body accepted; beyond it 413")
+    keys_file: Path | None = Field(
+        None,
+        description="the file of API keys, as `hdrm keys` writes it; not set takes keys.json in the model store. Where "
+        "it is there, requests need a key",
+    )
+    rate_limit: str | None = Field(
+        None,
+        description="how many requests a key may make that has no rate of its own, such as 100/second; not set for any "
+        "number. Counted in Redis for all replicas, if there is one, otherwise by each process",
+    )
+    cors_origins: list[str] = Field(
+        [], description='origins whose pages may call the service from a browser, as JSON: ["https://shop.example"]'
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="where OpenTelemetry traces are sent, over HTTP, such as http://collector:4318; not set sends none",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe messages logged; debug adds the probes' requests"
     )
@@ -104,6 +123,21 @@ class Settings(BaseSettings):
         if self.events == "redis" and self.redis_url is None:
             raise ValueError("HDRM_EVENTS=redis needs HDRM_REDIS_URL")
         return self
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _usable_rate(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_rate(value)
+            except ConfigError as error:
+                raise ValueError(error.message) from None
+        return value
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the keys are, if there are any."""
+        return self.models / "keys.json" if self.keys_file is None else self.keys_file
 
     @field_validator("metrics_dir")
     @classmethod

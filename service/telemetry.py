@@ -11,6 +11,7 @@ __all__ = ["Telemetry"]
 
 REQUEST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LAG_BUCKETS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86400.0)
 INFERENCE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 
 
@@ -24,6 +25,7 @@ class Telemetry:
     Attributes:
         requests: seconds by method, route template and status.
         answers: answers by strategy.
+        event_lag: seconds from an event to this worker's knowing of it.
         inference: seconds of inference a batch.
         batches: queries in a batch.
         retrievals: searches by whether the first over-fetch was certified.
@@ -43,6 +45,12 @@ class Telemetry:
         self.answers = Counter("hdrm_answers", "Answers by strategy.", ("strategy",), registry=registry)
         self._events = Counter(
             "hdrm_events", "Events by what became of them: new, repeated or rejected.", ("outcome",), registry=registry
+        )
+        self.event_lag = Histogram(
+            "hdrm_event_lag_seconds",
+            "From when an event happened to when this worker knew of it.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
         )
         self.inference = Histogram(
             "hdrm_inference_seconds", "Time of inference.", buckets=INFERENCE_BUCKETS, registry=registry

@@ -28,7 +28,7 @@ from model.artifact import Artifact, load_artifact
 from model.errors import ConfigError, HdrmError
 from model.store import ModelStore
 from service.events.choice import open_log
-from service.events.event import Event
+from service.events.record import Record, record_id
 from service.settings import Settings
 from training.evaluate import RecommenderRanker, measure
 from training.metrics import summary
@@ -262,8 +262,8 @@ def _events_of(models: Path, kept: Mapping[str, str]) -> Counter[str]:
     settings = Settings(models=models, events_file=None if file is None else Path(file), redis_url=url)
     ids: Counter[str] = Counter()
 
-    def sink(events: Sequence[Event]) -> None:
-        ids.update(event.event_id for event in events)
+    def sink(records: Sequence[Record]) -> None:
+        ids.update(map(record_id, records))
 
     async def read() -> None:
         log = open_log(settings)

@@ -1,23 +1,24 @@
-"""The log of events: appended to durably by any process, read in one order by all."""
+"""The log: appended to durably by any process, read in one order by all."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from service.errors import Problem
 from service.events.event import Event
+from service.events.record import Deletion, Record
 
 __all__ = ["Backend", "EventLog", "Follower", "NoLog", "Sink"]
 
 Backend = Literal["redis", "sqlite"]
-Sink = Callable[[Sequence[Event]], None]
+Sink = Callable[[Sequence[Record]], None]
 
 
 class Follower(Protocol):
-    """Tells a sink every event of the log, once, in the log's order."""
+    """Tells a sink every record of the log, once, in the log's order; not those that were deleted before it came."""
 
     @property
     def behind(self) -> bool:
-        """Whether there may be events that the sink was not told; costs next to nothing."""
+        """Whether there may be records that the sink was not told; costs next to nothing."""
         ...
 
     async def catch_up(self) -> None:
@@ -34,24 +35,43 @@ class Follower(Protocol):
 
 
 class EventLog(Protocol):
-    """Keeps events. None as its backend: it keeps none."""
+    """Keeps records. None as its backend: it keeps none."""
 
     @property
     def backend(self) -> Backend | None: ...
 
-    async def append(self, events: Sequence[Event]) -> list[bool]:
-        """Keep events; when this returns they survive a crash.
+    async def append(self, records: Sequence[Record]) -> list[bool]:
+        """Keep records; when this returns they survive a crash.
 
         Returns:
-            For each, whether it is new: False where an event of that id is kept already.
+            For each, whether it is new: False where a record of that id is kept already.
 
         Raises:
-            UnavailableError: the log cannot be written; none of these events is acknowledged.
+            UnavailableError: the log cannot be written; none of these records is acknowledged.
+        """
+        ...
+
+    async def of_user(self, user_id: str) -> list[Event]:
+        """All events of a user, in the log's order.
+
+        Raises:
+            UnavailableError: the log cannot be read now.
+        """
+        ...
+
+    async def delete_user(self, deletion: Deletion) -> int:
+        """Take all events of a user out of the log, and keep that this was done: both, or neither.
+
+        Returns:
+            How many events there were.
+
+        Raises:
+            UnavailableError: the log cannot be written; nothing is acknowledged.
         """
         ...
 
     def follow(self, sink: Sink) -> Follower:
-        """What tells a sink of all events, from the first on."""
+        """What tells a sink of all records, from the first on."""
         ...
 
     async def close(self) -> None:
@@ -60,14 +80,22 @@ class EventLog(Protocol):
 
 
 class NoLog:
-    """Keeps no events, and says so to who brings some; it is its own follower."""
+    """Keeps nothing, and says so to who brings something; it is its own follower."""
 
     backend = None
     behind = False
 
-    async def append(self, events: Sequence[Event]) -> list[bool]:
+    async def append(self, records: Sequence[Record]) -> list[bool]:
         """See `EventLog.append`."""
-        raise Problem(503, "events_unavailable", "This service keeps no events.")
+        raise _keeps_nothing()
+
+    async def of_user(self, user_id: str) -> list[Event]:
+        """See `EventLog.of_user`."""
+        return []
+
+    async def delete_user(self, deletion: Deletion) -> int:
+        """See `EventLog.delete_user`."""
+        raise _keeps_nothing()
 
     def follow(self, sink: Sink) -> "NoLog":
         """See `EventLog.follow`."""
@@ -78,3 +106,7 @@ class NoLog:
 
     async def close(self) -> None:
         """See `EventLog.close`."""
+
+
+def _keeps_nothing() -> Problem:
+    return Problem(503, "events_unavailable", "This service keeps no events.")

@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple
 from itertools import islice
 from typing import Any
 
-import orjson
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -15,12 +13,14 @@ from redis.backoff import NoBackoff
 from model.errors import UnavailableError
 from service.events.event import Event
 from service.events.log import Backend, Sink
+from service.events.record import Deletion, Record, pack, record_id, unpack, user_of
 from service.grouped import Grouped
 
 __all__ = ["RedisFollower", "RedisLog"]
 
 # braces: a cluster keeps all on one node
 STREAM, IDS, REPORTED = "hdrm:{events}:log", "hdrm:{events}:ids", "hdrm:{events}:reported"
+OF_USER = "hdrm:{events}:user:"  # begins the key of each user's list: entry and record id in turn
 PAGE = 1000  # entries in one reply
 DISCONNECT_SECONDS = 0.5
 WAITAOF_SINCE = (7, 2)
@@ -28,12 +28,29 @@ WAITAOF_SINCE = (7, 2)
 # been written by another that gave up waiting
 APPEND = """
 local new = {}
-for i = 1, #ARGV, 2 do
+for i = 2, #ARGV, 3 do
     new[#new + 1] = redis.call('SADD', KEYS[2], ARGV[i])
-    if new[#new] == 1 then redis.call('XADD', KEYS[1], '*', 'event', ARGV[i + 1]) end
+    if new[#new] == 1 then
+        local entry = redis.call('XADD', KEYS[1], '*', 'record', ARGV[i + 2])
+        if ARGV[i + 1] ~= '' then redis.call('RPUSH', ARGV[1] .. ARGV[i + 1], entry, ARGV[i]) end
+    end
 end
 redis.call('INCRBY', KEYS[3], #new)
 return new
+"""
+DELETE = """
+local own, events = redis.call('LRANGE', KEYS[4], 0, -1), 0
+for i = 1, #own, 2 do
+    local entry = redis.call('XRANGE', KEYS[1], own[i], own[i])
+    if entry[1] and string.sub(entry[1][2][2], 1, 8) == '["event"' then events = events + 1 end
+    redis.call('XDEL', KEYS[1], own[i])
+    redis.call('SREM', KEYS[2], own[i + 1])
+end
+redis.call('DEL', KEYS[4])
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('RPUSH', KEYS[4], redis.call('XADD', KEYS[1], '*', 'record', ARGV[2]), ARGV[1])
+redis.call('INCR', KEYS[3])
+return events
 """
 
 
@@ -59,9 +76,31 @@ class RedisLog:
         self._append_all = Grouped(self._write)
         self._waits: bool | None = None  # for the disk, by WAITAOF; None until this Redis was looked at
 
-    async def append(self, events: Sequence[Event]) -> list[bool]:
+    async def append(self, records: Sequence[Record]) -> list[bool]:
         """See `EventLog.append`."""
-        return await self._append_all(events)
+        return await self._append_all(records)
+
+    async def of_user(self, user_id: str) -> list[Event]:
+        """See `EventLog.of_user`."""
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                own = await self._redis.lrange(OF_USER + user_id, 0, -1)
+                pipeline = self._redis.pipeline(transaction=False)
+                for entry in own[::2]:
+                    pipeline.xrange(STREAM, entry, entry)
+                found = await pipeline.execute()
+        except Exception as error:
+            await _disconnect(self._redis)
+            raise _unreadable(error) from error
+        # of one that was deleted meanwhile there is no entry any more
+        records = [unpack(fields[b"record"]) for entries in found for _, fields in entries]
+        return [record for record in records if isinstance(record, Event)]
+
+    async def delete_user(self, deletion: Deletion) -> int:
+        """See `EventLog.delete_user`."""
+        keys = (STREAM, IDS, REPORTED, OF_USER + deletion.user_id)
+        events: int = await self._durably(DELETE, keys, (deletion.deletion_id, pack(deletion)))
+        return events
 
     def follow(self, sink: Sink) -> "RedisFollower":
         """See `EventLog.follow`."""
@@ -72,20 +111,25 @@ class RedisLog:
         await self._append_all.settled()
         await self._redis.aclose()
 
-    async def _write(self, groups: Sequence[Sequence[Event]]) -> list[list[bool]]:
-        events = [event for group in groups for event in group]
+    async def _write(self, groups: Sequence[Sequence[Record]]) -> list[list[bool]]:
+        records = [record for group in groups for record in group]
+        parts = [part for record in records for part in (record_id(record), user_of(record) or "", pack(record))]
+        new = iter(await self._durably(APPEND, (STREAM, IDS, REPORTED), (OF_USER, *parts)))
+        return [[one == 1 for one in islice(new, len(group))] for group in groups]
+
+    async def _durably(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
+        """What a script that writes returns, once what it wrote is on the disk."""
         try:
             async with asyncio.timeout(self._write_seconds):
                 if self._waits is None:
                     self._waits = await self._is_asked()
-                new = iter(await self._append(events, waits=self._waits))
+                return await self._run(script, keys, arguments, waits=self._waits)
         except UnavailableError:
             raise
         except Exception as error:
             self._waits = None  # another Redis may stand there next time
             await _disconnect(self._redis)
             raise UnavailableError(f"events: not kept by redis ({type(error).__name__})") from error
-        return [list(islice(new, len(group))) for group in groups]
 
     async def _is_asked(self) -> bool:
         """Whether this Redis is to say when it has written to its disk; otherwise it does so with every command.
@@ -104,16 +148,15 @@ class RedisLog:
             raise _not_durable("writes to its disk later", "appendfsync always")
         return False
 
-    async def _append(self, events: Sequence[Event], *, waits: bool) -> list[bool]:
-        arguments = [part for event in events for part in (event.event_id, orjson.dumps(astuple(event)))]
+    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes], *, waits: bool) -> Any:
         pipeline = self._redis.pipeline(transaction=False)  # one connection, as WAITAOF asks for
-        pipeline.execute_command("EVAL", APPEND, 3, STREAM, IDS, REPORTED, *arguments)
+        pipeline.execute_command("EVAL", script, len(keys), *keys, *arguments)
         if waits:
             pipeline.execute_command("WAITAOF", 1, 0, round(self._write_seconds * 1000))
         replies: list[Any] = await pipeline.execute()
         if waits and replies[1][0] < 1:
             raise TimeoutError
-        return [new == 1 for new in replies[0]]
+        return replies[0]
 
 
 class RedisFollower:
@@ -121,7 +164,7 @@ class RedisFollower:
 
     Args:
         url: as that of the log.
-        sink: is told the events.
+        sink: is told the records.
         read_seconds: longest time to read a page, connecting and DNS included.
     """
 
@@ -150,11 +193,11 @@ class RedisFollower:
                 async with asyncio.timeout(self._read_seconds):
                     page = await self._redis.xrange(STREAM, min=b"(" + self._last, count=PAGE)
                 if page:
-                    self._sink([Event(*orjson.loads(fields[b"event"])) for _, fields in page])
+                    self._sink([unpack(fields[b"record"]) for _, fields in page])
                     self._last = page[-1][0]
         except Exception as error:
             await _disconnect(self._redis)
-            raise UnavailableError(f"events: redis cannot be read ({type(error).__name__})") from error
+            raise _unreadable(error) from error
         return waiting
 
 
@@ -167,6 +210,10 @@ async def _disconnect(redis: Redis) -> None:
     with suppress(Exception):  # it is gone already
         async with asyncio.timeout(DISCONNECT_SECONDS):
             await redis.connection_pool.disconnect()
+
+
+def _unreadable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"events: redis cannot be read ({type(error).__name__})")
 
 
 def _not_durable(why: str, setting: str) -> UnavailableError:

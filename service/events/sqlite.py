@@ -2,46 +2,50 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from model.errors import UnavailableError
 from service.events.event import Event
 from service.events.log import Backend, Sink
 from service.events.mark import Mark
+from service.events.record import Deletion, Record, pack, record_id, unpack, user_of
 from service.grouped import Grouped
 
 __all__ = ["SqliteFollower", "SqliteLog"]
 
-PAGE = 1000  # events read at a time
+PAGE = 1000  # records read at a time
 BUSY_SECONDS = 5.0  # that another process may take to write
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
+CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL UNIQUE,
-    user_id TEXT NOT NULL,
-    item_id TEXT NOT NULL,
-    type TEXT NOT NULL,
-    timestamp REAL NOT NULL,
-    weight REAL NOT NULL
-)
+    record_id TEXT NOT NULL UNIQUE,
+    user_id TEXT,
+    body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_of_user ON records (user_id);
 """
-COLUMNS = "event_id, user_id, item_id, type, timestamp, weight"
-INSERT = f"INSERT OR IGNORE INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
-SELECT = f"SELECT seq, {COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-NEWEST = "SELECT coalesce(max(seq), 0) FROM events"
+INSERT = "INSERT OR IGNORE INTO records (record_id, user_id, body) VALUES (?, ?, ?)"
+SELECT = "SELECT seq, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
+NEWEST = "SELECT coalesce(max(seq), 0) FROM records"
+OF_USER = "SELECT body FROM records WHERE user_id = ? ORDER BY seq"
+DELETE = "DELETE FROM records WHERE user_id = ?"
 
-Row = tuple[str | float, ...]
+Row = tuple[str, str | None, str]
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class SqliteLog:
     """A file in write-ahead mode, synchronised at every commit.
 
-    Events that arrive while one commit is under way share the next: a synchronisation takes milliseconds, whatever it
-    writes. Beside the file stands a mark of the newest event, so that those who read need not ask SQLite whether there
-    is anything new.
+    Records that arrive while one commit is under way share the next: a synchronisation takes milliseconds, whatever it
+    writes. Beside the file stands a mark of the newest record, so that those who read need not ask SQLite whether there
+    is anything new. What is deleted is overwritten.
 
     Args:
         path: the file; made, with its folder, if it is not there.
@@ -58,16 +62,24 @@ class SqliteLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._mark = Mark(_mark_of(path))
             self._writer = _connect(path)
-            self._writer.execute(SCHEMA)
+            self._writer.executescript(SCHEMA)
             self._insert([])  # after a crash or a restored file, the mark may stand elsewhere
         except (OSError, sqlite3.Error) as error:
             raise _unusable(path, error) from error
         self._thread = ThreadPoolExecutor(1, "hdrm-events")
         self._commit = Grouped(self._write)
 
-    async def append(self, events: Sequence[Event]) -> list[bool]:
+    async def append(self, records: Sequence[Record]) -> list[bool]:
         """See `EventLog.append`."""
-        return await self._commit(events)
+        return await self._commit(records)
+
+    async def of_user(self, user_id: str) -> list[Event]:
+        """See `EventLog.of_user`."""
+        return await self._away(self._of_user, user_id)
+
+    async def delete_user(self, deletion: Deletion) -> int:
+        """See `EventLog.delete_user`."""
+        return await self._away(self._delete, deletion)
 
     def follow(self, sink: Sink) -> "SqliteFollower":
         """See `EventLog.follow`."""
@@ -80,21 +92,39 @@ class SqliteLog:
         self._writer.close()
         self._mark.close()
 
-    async def _write(self, groups: Sequence[Sequence[Event]]) -> list[list[bool]]:
-        rows = [_row(event) for group in groups for event in group]
-        try:
-            new = iter(await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, rows))
-        except sqlite3.Error as error:
-            raise _unusable(self._path, error) from error
+    async def _write(self, groups: Sequence[Sequence[Record]]) -> list[list[bool]]:
+        rows = [_row(record) for group in groups for record in group]
+        new = iter(await self._away(self._insert, rows))
         return [list(islice(new, len(group))) for group in groups]
 
+    async def _away(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from error
+
     def _insert(self, rows: Sequence[Row]) -> list[bool]:
+        with self._writing():
+            return [self._writer.execute(INSERT, row).rowcount == 1 for row in rows]
+
+    def _delete(self, deletion: Deletion) -> int:
+        with self._writing():
+            events = len(self._of_user(deletion.user_id))
+            self._writer.execute(DELETE, (deletion.user_id,))
+            self._writer.execute(INSERT, _row(deletion))
+        return events
+
+    def _of_user(self, user_id: str) -> list[Event]:
+        records = [unpack(body) for (body,) in self._writer.execute(OF_USER, (user_id,))]
+        return [record for record in records if isinstance(record, Event)]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         with self._writer:  # committed, or rolled back by what is raised
             self._writer.execute("BEGIN IMMEDIATE")
-            new = [self._writer.execute(INSERT, row).rowcount == 1 for row in rows]
+            yield
             # before the commit, while nobody else can write: whoever looks too early looks again, and nobody too late
             (self._mark.value,) = self._writer.execute(NEWEST).fetchone()
-        return new
 
 
 class SqliteFollower:
@@ -102,7 +132,7 @@ class SqliteFollower:
 
     Args:
         path: the file, which is there.
-        sink: is told the events.
+        sink: is told the records.
     """
 
     def __init__(self, path: Path, sink: Sink) -> None:
@@ -121,7 +151,7 @@ class SqliteFollower:
         """See `Follower.catch_up`."""
         try:
             while self.behind and (rows := self._connection.execute(SELECT, (self._seq, PAGE)).fetchall()):
-                self._sink([Event(*row[1:]) for row in rows])
+                self._sink([unpack(body) for _, body in rows])
                 self._seq = rows[-1][0]
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from error
@@ -137,6 +167,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 
@@ -144,8 +175,8 @@ def _mark_of(path: Path) -> Path:
     return path.with_name(path.name + "-mark")
 
 
-def _row(event: Event) -> Row:
-    return event.event_id, event.user_id, event.item_id, event.type, event.timestamp, event.weight
+def _row(record: Record) -> Row:
+    return record_id(record), user_of(record), pack(record).decode()
 
 
 def _unusable(path: Path, error: Exception) -> UnavailableError:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from service.answers import Answers
 from service.errors import Problem
+from service.events.recorder import Recorder
 from service.events.schemas import EventBatch, EventsResponse, SentEvents
-from service.routes.state import problems, running
+from service.routes.state import CLOSED, problems, recording
 
 __all__ = ["router"]
 
@@ -15,21 +15,22 @@ router = APIRouter(tags=["events"])
 
 ERRORS = problems(
     {
+        **CLOSED,
+        408: "The body took too long to arrive.",
         413: "The body is too long.",
         422: "An event is not valid, or the body is neither an event nor a batch; `errors` names the field. "
         "Of a batch the valid events are accepted, and the others told in the answer.",
-        500: "The service failed; its log has the cause.",
         503: "Events cannot be kept now, and none of these was; see `Retry-After`.",
     }
 )
 
 
 @router.post("/v1/events", status_code=202, responses=ERRORS, operation_id="events_v1")
-async def events(sent: SentEvents, answers: Annotated[Answers, Depends(running)]) -> EventsResponse:
+async def events(sent: SentEvents, recorder: Annotated[Recorder, Depends(recording)]) -> EventsResponse:
     """Keep what users do. What is accepted survives a crash, and the next answer knows of it, without retraining."""
     if isinstance(sent, EventBatch):
-        return await answers.recorder.record(sent.events)
-    response = await answers.recorder.record([sent.model_dump()])
+        return await recorder.record(sent.events)
+    response = await recorder.record([sent.model_dump()])
     if response.rejected:
         errors = response.errors[0].errors
         names = ", ".join(error.field for error in errors)

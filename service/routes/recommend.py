@@ -1,12 +1,12 @@
-"""POST /recommend."""
+"""POST /recommend, /v1/recommend/batch, /v1/rank."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.answers import Answers
-from service.routes.state import problems, running
-from service.schemas import RecommendRequest, RecommendResponse
+from service.routes.state import CLOSED, problems, running
+from service.schemas import BatchRequest, BatchResponse, RankRequest, RecommendRequest, RecommendResponse
 
 __all__ = ["router"]
 
@@ -14,20 +14,47 @@ router = APIRouter(tags=["recommendations"])
 
 ERRORS = problems(
     {
-        404: 'The user is unknown and `fallback` is `"error"` (`user_unknown`).',
+        **CLOSED,
+        404: 'Somebody is unknown and `fallback` is `"error"` (`user_unknown`).',
+        408: "The body took too long to arrive.",
         413: "The body is too long.",
         422: "A field is missing, unknown or out of its range, or the body is not JSON; `errors` names the field.",
-        500: "The service failed; its log has the cause.",
-        503: "No model is loaded, or too many requests are waiting; see `Retry-After`.",
     }
 )
+STALE = problems({409: "The cursor is of another model (`cursor_expired`), or not of this request (`cursor_invalid`)."})
 
 
-@router.post("/recommend", response_model=RecommendResponse, responses=ERRORS, operation_id="recommend")
-@router.post("/v1/recommend", response_model=RecommendResponse, responses=ERRORS, operation_id="recommend_v1")
+@router.post("/recommend", response_model=RecommendResponse, responses=ERRORS | STALE, operation_id="recommend")
+@router.post("/v1/recommend", response_model=RecommendResponse, responses=ERRORS | STALE, operation_id="recommend_v1")
 async def recommend(
     request: Request, wanted: RecommendRequest, answers: Annotated[Answers, Depends(running)]
 ) -> Response:
-    """The k items nearest to the user, without those the user has seen; popular ones for an unknown user."""
-    body = await answers.recommend(wanted, request.state.request_id)
+    """The k items nearest to a user, to somebody with a history, or to a group, without those they have seen.
+
+    Popular ones where there is no history.
+    """
+    return await _answer(request, wanted, answers)
+
+
+@router.post("/v1/rank", response_model=RecommendResponse, responses=ERRORS, operation_id="rank_v1")
+async def rank(request: Request, wanted: RankRequest, answers: Annotated[Answers, Depends(running)]) -> Response:
+    """These items, the nearest first; seen ones too. By popularity where there is no history."""
+    return await _answer(request, wanted, answers)
+
+
+@router.post(
+    "/v1/recommend/batch",
+    response_model=BatchResponse,
+    responses={status: text for status, text in ERRORS.items() if status != 404},
+    operation_id="recommend_batch_v1",
+)
+async def batch(request: Request, wanted: BatchRequest, answers: Annotated[Answers, Depends(running)]) -> Response:
+    """Up to 1,000 requests at once. Each is answered as it would be alone; one that is wrong has a problem instead."""
+    body = await answers.batch(wanted.requests, request.state.request_id)
     return Response(body, media_type="application/json")
+
+
+async def _answer(request: Request, wanted: RecommendRequest | RankRequest, answers: Answers) -> Response:
+    answer = await answers.recommend(wanted, request.state.request_id)
+    request.state.phases = answer.phases
+    return Response(answer.body, media_type="application/json")

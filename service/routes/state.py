@@ -6,23 +6,49 @@ from fastapi import Request
 
 from service.answers import Answers
 from service.errors import Problem
+from service.events.recorder import Recorder
+from service.keeper import Keeper
 from service.schemas import ProblemDetails
+from service.serving import Serving
 
-__all__ = ["problems", "running"]
+__all__ = ["CLOSED", "keeping", "problems", "recording", "running"]
+
+# of every route that is not open to all
+CLOSED = {
+    401: "The request has no key, or not one that is valid (`unauthorized`). Only where keys are in use.",
+    403: "The key may not be used for this (`forbidden`).",
+    429: "The key has made more requests than it may (`rate_limited`); see `Retry-After`.",
+    500: "The service failed; its log has the cause.",
+    503: "No model is loaded, or too many requests are waiting; see `Retry-After`.",
+}
 
 
 def running(request: Request) -> Answers:
-    """The service behind the routes.
+    """What answers.
 
     Raises:
         Problem: 503, no model is loaded.
     """
-    answers: Answers | None = request.app.state.answers
-    if answers is None:
-        raise Problem(503, "model_unavailable", "No model is loaded.")
-    return answers
+    return _serving(request).answers
+
+
+def keeping(request: Request) -> Keeper:
+    """What keeps changes of items and users; raises as `running`."""
+    return _serving(request).keeper
+
+
+def recording(request: Request) -> Recorder:
+    """What keeps events; raises as `running`."""
+    return _serving(request).recorder
 
 
 def problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     """Documentation of a route's error answers, by status."""
-    return {status: {"model": ProblemDetails, "description": text} for status, text in descriptions.items()}
+    return {status: {"model": ProblemDetails, "description": text} for status, text in sorted(descriptions.items())}
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving | None = request.app.state.serving
+    if serving is None:
+        raise Problem(503, "model_unavailable", "No model is loaded.")
+    return serving

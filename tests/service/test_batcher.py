@@ -1,9 +1,11 @@
 """Queries answered together: the same answers as alone, and an end for every one of them, whatever happens."""
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,9 +17,10 @@ from hypothesis import strategies as st
 from model.artifact import Artifact
 from service.app import create_app
 from service.batcher import Batcher
-from service.engine import Engine, Query
+from service.engine import Engine
 from service.errors import Problem
 from service.pace import LOOP_SECONDS, Pace, measure_pace
+from service.query import NOTHING, Query, Shape
 from service.registry import Loaded
 from service.schemas import RecommendRequest
 from service.settings import Settings
@@ -26,7 +29,8 @@ from tests.service.conftest import ITEMS, USERS, converse
 
 IN_LOOP = Pace(batch=0.0, query=0.0, item=0.0, excluded=0.0)
 IN_THREAD = Pace(batch=1.0, query=0.0, item=0.0, excluded=0.0)
-BROKEN = Query(known=True, history=np.array([10 * ITEMS], np.int32), k=5, exclude_seen=False, key="broken")
+WRONG = np.array([10 * ITEMS], np.int32)  # there is no such item
+BROKEN = Query(known=True, histories=(WRONG,), excluded=NOTHING, k=5, key="broken")
 
 
 @asynccontextmanager
@@ -289,7 +293,7 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        worker = app.framework.state.answers.worker
+        worker = app.framework.state.serving.answers.worker
         assert (await client.get("/readyz")).status_code == 200
         blocker = asyncio.create_task(worker.run(held.wait, 30.0))
         await asyncio.sleep(0)
@@ -306,12 +310,15 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
 
 
 def test_a_pace_says_how_long_a_batch_takes() -> None:
-    queries = [Query(known=True, history=BROKEN.history, k=k, exclude_seen=True, key=str(k)) for k in (10, 20)]
+    queries = [Query(known=True, histories=(WRONG,), excluded=WRONG, k=k, key=str(k)) for k in (10, 20)]
     pace = Pace(batch=1.0, query=0.5, item=0.1, excluded=0.01)
     assert pace.seconds(queries[:1]) == pytest.approx(2.51)
     assert pace.seconds(queries) == pytest.approx(5.02)
-    long = Query(known=True, history=np.arange(300, dtype=np.int32), k=10, exclude_seen=True, key="long")
+    many = np.arange(300, dtype=np.int32)
+    long = Query(known=True, histories=(many,), excluded=many, k=10, key="long")
     assert pace.seconds([long]) == pytest.approx(5.5)
+    wishful = replace(long, shape=Shape(novelty=0.5))
+    assert pace.seconds([long, wishful]) == math.inf
 
 
 def test_a_measured_pace_is_a_time(artifact: Artifact) -> None:

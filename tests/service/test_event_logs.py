@@ -15,6 +15,7 @@ from model.errors import UnavailableError
 from service.events.event import Event
 from service.events.log import EventLog
 from service.events.mark import Mark
+from service.events.record import Record, deletion_of, item_change, record_id
 from service.events.redis import RedisLog
 from service.events.sqlite import SqliteLog
 from tests.service.conftest import RedisServer
@@ -49,9 +50,9 @@ async def opened(*open_logs: OpenLog) -> AsyncIterator[list[EventLog]]:
 def test_every_follower_is_told_all_that_was_acknowledged_before_it_asks(open_log: OpenLog) -> None:
     async def run() -> None:
         async with opened(open_log, open_log) as logs:
-            told: list[list[Event]] = [[], []]
+            told: list[list[Record]] = [[], []]
             followers = [log.follow(one.extend) for log, one in zip(logs, told, strict=True)]
-            kept = list[Event]()
+            kept = list[Record]()
             for number in range(100):
                 new = events(3 * number, 3 * number + 3)
                 assert await logs[number % 2].append(new) == [True] * 3
@@ -59,7 +60,7 @@ def test_every_follower_is_told_all_that_was_acknowledged_before_it_asks(open_lo
                 for follower, one in zip(followers, told, strict=True):
                     await follower.catch_up()
                     assert one == kept
-            late = list[Event]()
+            late = list[Record]()
             follower = logs[0].follow(late.extend)
             await follower.catch_up()
             assert late == kept
@@ -77,13 +78,54 @@ def test_an_event_is_kept_once_however_often_and_where_it_is_reported(open_log: 
             assert await other.append([first, *events(3, 4), first]) == [False, True, False]
             batches = await asyncio.gather(*(log.append(events(10, 30)) for log in (one, other) for _ in range(5)))
             assert [sum(new) for new in zip(*batches, strict=True)] == [1] * 20
-            told = list[Event]()
+            told = list[Record]()
             follower = one.follow(told.extend)
             await follower.catch_up()
             await follower.close()
-            assert sorted(told, key=lambda event: event.timestamp) == [*events(0, 4), *events(10, 30)]
+            assert sorted(told, key=lambda record: record.timestamp) == [*events(0, 4), *events(10, 30)]
 
     asyncio.run(run())
+
+
+def test_a_deleted_user_has_no_events_and_everybody_is_told(open_log: OpenLog) -> None:
+    async def run() -> None:
+        async with opened(open_log, open_log) as (one, other):
+            change = item_change("i1", {"title": "Ö", "hidden": True}, creates=False, timestamp=1.0)
+            kept = events(0, 14)
+            told, late = list[Record](), list[Record]()
+            follower = other.follow(told.extend)
+            await one.append([*kept, change])
+            await follower.catch_up()
+            assert told == [*kept, change]
+            assert await other.of_user("u3") == [kept[3], kept[10]]
+            assert await other.of_user("nobody") == []
+            first, second, nobody = (deletion_of(user, timestamp=2.0) for user in ("u3", "u3", "nobody"))
+            assert [await one.delete_user(deletion) for deletion in (first, second, nobody)] == [2, 0, 0]
+            assert await other.of_user("u3") == []
+            await follower.catch_up()
+            # one deletion of a user stands for all before it
+            assert told == [*kept, change, second, nobody]
+            rest = [event for event in kept if event.user_id != "u3"]
+            assert await other.append([kept[3], kept[4]]) == [True, False]
+            anew = one.follow(late.extend)
+            await anew.catch_up()
+            assert late == [*rest, change, second, nobody, kept[3]]
+            assert await one.of_user("u3") == [kept[3]]
+            for each in (follower, anew):
+                await each.close()
+
+    asyncio.run(run())
+
+
+def test_what_was_deleted_is_not_in_the_file(tmp_path: Path) -> None:
+    async def run() -> None:
+        log = SqliteLog(tmp_path / "events.sqlite")
+        await log.append([Event("e1", "somebody", "a secret item", "view", 1.0)])
+        await log.delete_user(deletion_of("somebody", timestamp=2.0))
+        await log.close()
+
+    asyncio.run(run())
+    assert b"a secret item" not in (tmp_path / "events.sqlite").read_bytes()
 
 
 def test_more_than_a_page_is_read_at_once(open_log: OpenLog) -> None:
@@ -91,7 +133,7 @@ def test_more_than_a_page_is_read_at_once(open_log: OpenLog) -> None:
         async with opened(open_log) as (log,):
             for count in (2000, 2500, 2501):  # whole pages, and parts of one
                 await log.append(events(0, count))
-                told = list[Event]()
+                told = list[Record]()
                 follower = log.follow(told.extend)
                 await follower.catch_up()
                 assert told == events(0, count)
@@ -103,7 +145,7 @@ def test_more_than_a_page_is_read_at_once(open_log: OpenLog) -> None:
 def test_those_that_ask_at_the_same_time_are_all_told(open_log: OpenLog) -> None:
     async def run() -> None:
         async with opened(open_log) as (log,):
-            told = list[Event]()
+            told = list[Record]()
             follower = log.follow(told.extend)
 
             async def one(number: int) -> None:
@@ -160,10 +202,10 @@ def test_what_was_acknowledged_is_there_when_the_process_was_killed(
 
     async def run() -> None:
         log = RedisLog(place, write_seconds=10, read_seconds=10) if kind == "redis" else SqliteLog(Path(place))
-        told = list[Event]()
+        told = list[Record]()
         follower = log.follow(told.extend)
         await follower.catch_up()
-        ids = [event.event_id for event in told]
+        ids = [record_id(record) for record in told]
         assert len(set(ids)) == len(ids)
         assert {f"{batch} {part}" for batch in acknowledged for part in range(3)} <= set(ids)
         whole = {event_id.rpartition(" ")[0] for event_id in ids}
@@ -177,7 +219,7 @@ def test_what_was_acknowledged_is_there_when_the_process_was_killed(
 def test_a_log_out_of_reach_acknowledges_nothing_and_goes_on_when_it_is_back(durable_redis: RedisServer) -> None:
     async def run() -> None:
         log = RedisLog(durable_redis.url, write_seconds=0.5, read_seconds=0.5)
-        told = list[Event]()
+        told = list[Record]()
         follower = log.follow(told.extend)
         assert await log.append(events(0, 2)) == [True] * 2
         durable_redis.hang()
@@ -216,7 +258,7 @@ def test_a_full_or_locked_file_acknowledges_nothing(tmp_path: Path, monkeypatch:
 
     async def run() -> None:
         log = SqliteLog(tmp_path / "events.sqlite")
-        told = list[Event]()
+        told = list[Record]()
         follower = log.follow(told.extend)
         other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -249,7 +291,7 @@ def test_a_log_that_was_put_back_is_read_all_the_same(tmp_path: Path) -> None:
                 number.value = mark
                 number.close()
             log = SqliteLog(path)
-            told = list[Event]()
+            told = list[Record]()
             follower = log.follow(told.extend)
             await follower.catch_up()
             await log.append(events(0, count))

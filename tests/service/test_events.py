@@ -170,7 +170,7 @@ def test_of_a_batch_each_event_is_accepted_or_rejected_for_itself(own: Settings)
             "event_id": "text of 1 to 256 characters",
             "user_id": "text of 1 to 256 characters",
             "more": None,
-            "timestamp": "seconds since 1970, or a time such as 2026-01-31T18:00:00Z",
+            "timestamp": "seconds since 1970 or a time such as 2026-01-31T18:00:00Z",
             "weight": "numbers above 0, up to 1e+06",
         }
         assert "i1003" not in await items(client, "new")

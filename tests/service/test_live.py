@@ -10,13 +10,21 @@ from hypothesis import strategies as st
 from model.artifact import Artifact, Catalogue
 from service.events.event import EFFECTS, Event
 from service.events.redis import RedisLog
-from service.live import Live, LiveHistories
+from service.live.histories import LiveHistories
+from service.live.live import Live
+from service.live.state import LiveState
+from service.registry import Loaded
 from tests.service.conftest import DEADLINE, RedisServer
 
 
 def happened(*what: tuple[str, str, str, float]) -> list[Event]:
     """Events of (user, item, type, time)."""
     return [Event(f"e{n}", user, item, type_, time) for n, (user, item, type_, time) in enumerate(what)]
+
+
+def take(live: LiveHistories, *events: Event) -> None:
+    for event in events:
+        live.apply(event)
 
 
 def ids(catalogue: Catalogue, items: Sequence[int]) -> list[str]:
@@ -29,17 +37,17 @@ def test_a_history_is_the_models_and_what_came_after(artifact: Artifact) -> None
     assert index is not None
     before = ids(catalogue, catalogue.histories[index].tolist())
     fresh = next(f"i{1000 + n}" for n in range(len(catalogue.counts)) if f"i{1000 + n}" not in before)
-    live = LiveHistories(catalogue, EFFECTS)
+    live = LiveHistories(catalogue, EFFECTS, catalogue.items.index)
     assert live.of("100") is None
-    live.apply(
-        happened(("100", fresh, "view", 5.0), ("100", before[0], "like", 6.0), ("100", before[1], "remove", 7.0))
+    take(
+        live, *happened(("100", fresh, "view", 5.0), ("100", before[0], "like", 6.0), ("100", before[1], "remove", 7.0))
     )
     found = live.of("100")
     assert found is not None
     assert ids(catalogue, found.items.tolist()) == [*before[2:], fresh, before[0]]
     assert len(found.disliked) == 0
     assert live.of("101") is None
-    live.apply(happened(("100", fresh, "dislike", 8.0), ("100", before[2], "dislike", 1.0)))
+    take(live, *happened(("100", fresh, "dislike", 8.0), ("100", before[2], "dislike", 1.0)))
     found = live.of("100")
     assert found is not None
     assert ids(catalogue, found.items.tolist()) == [*before[3:], before[0]]
@@ -47,8 +55,8 @@ def test_a_history_is_the_models_and_what_came_after(artifact: Artifact) -> None
 
 
 def test_what_the_model_does_not_know_changes_nothing(artifact: Artifact) -> None:
-    live = LiveHistories(artifact.catalogue, EFFECTS)
-    live.apply(happened(("100", "no such item", "view", 1.0), ("100", "i1003", "no such type", 1.0)))
+    live = LiveHistories(artifact.catalogue, EFFECTS, artifact.catalogue.items.index)
+    take(live, *happened(("100", "no such item", "view", 1.0), ("100", "i1003", "no such type", 1.0)))
     assert live.of("100") is None
 
 
@@ -59,10 +67,11 @@ def test_the_order_of_arrival_matters_only_at_the_same_time(
     types = data.draw(st.lists(st.sampled_from(sorted(EFFECTS)), min_size=6, max_size=6))
     items = data.draw(st.lists(st.sampled_from(["i1003", "i1004", "i1005"]), min_size=6, max_size=6))
     what = happened(*(("new", items[n], types[n], float(n)) for n in range(6)))
-    in_order, shuffled = LiveHistories(artifact.catalogue, EFFECTS), LiveHistories(artifact.catalogue, EFFECTS)
-    in_order.apply(what)
+    catalogue = artifact.catalogue
+    in_order, shuffled = (LiveHistories(catalogue, EFFECTS, catalogue.items.index) for _ in range(2))
+    take(in_order, *what)
     for place in order:
-        shuffled.apply([what[place]])
+        take(shuffled, what[place])
         shuffled.of("new")
     one, other = in_order.of("new"), shuffled.of("new")
     assert one is not None
@@ -79,8 +88,8 @@ def test_a_log_that_cannot_be_read_is_tried_again_beside_the_requests(
         log = RedisLog(durable_redis.url, write_seconds=10, read_seconds=0.2)
         await log.append(happened(("new", "i1003", "view", 1.0)))
         durable_redis.hang()
-        histories = LiveHistories(artifact.catalogue, EFFECTS)
-        live = Live(log, histories, timeout_seconds=0.1)
+        state = LiveState(Loaded(artifact, 3), EFFECTS)
+        histories, live = state.histories, Live(log, state.apply, timeout_seconds=0.1)
 
         async def recovered() -> None:
             async with asyncio.timeout(DEADLINE):

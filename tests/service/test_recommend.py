@@ -127,7 +127,7 @@ def test_answers_are_the_same_in_another_process_life(settings: Settings) -> Non
 
 def test_an_answer_does_not_depend_on_its_batch(artifact: Artifact) -> None:
     engine = Engine(Loaded(artifact, 3))
-    users = [str(100 + n) for n in range(20)] + ["stranger", "newcomer"]
+    users = [str(100 + n) for n in range(20)]
     requests = [RecommendRequest(user_id=user, k=k) for user in users for k in (1, 10, 50)]
 
     def cores(batch: list[RecommendRequest]) -> list[bytes]:
@@ -148,6 +148,19 @@ def test_the_key_has_everything_the_answer_depends_on(artifact: Artifact) -> Non
     catalogue = replace(artifact.catalogue, histories=Histories.of([rows[0][::-1].copy(), *rows[1:]]))
     another_history = replace(artifact, catalogue=catalogue)
     keys = [key(), key(steps=2), key(user_id="101"), key(k=11), key(exclude_seen=False)]
+    wishes: list[dict[str, Any]] = [
+        {"novelty": 0.5},
+        {"novelty": -0.5},
+        {"diversity": 0.5},
+        {"explain": True},
+        {"fields": ["rank"]},
+        {"filter": {"deny": ["i1001"]}},
+        {"filter": {"allow": ["i1001"]}},
+        {"disliked": ["i1001"]},
+        {"user_ids": ["100", "101"], "user_id": None},
+        {"history": ["i1001"], "user_id": None},
+    ]
+    keys += [key(**fields) for fields in wishes]
     keys += [key(model=another_version), key(model=another_history)]
     assert None not in keys
     assert len(set(keys)) == len(keys)
@@ -161,7 +174,7 @@ def test_many_requests_at_once_all_end_and_the_loop_stays_free(settings: Setting
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        worker = app.framework.state.answers.worker
+        worker = app.framework.state.serving.answers.worker
         blocker = asyncio.create_task(worker.run(held.wait, 30.0))
         asked = [
             asyncio.create_task(client.post("/recommend", json={"user_id": str(100 + n % 60), "k": 1 + n}))
@@ -182,7 +195,9 @@ def test_too_many_waiting_requests_are_refused(settings: Settings) -> None:
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        waiting = [asyncio.create_task(app.framework.state.answers.worker.run(held.wait, 30.0)) for _ in range(2)]
+        waiting = [
+            asyncio.create_task(app.framework.state.serving.answers.worker.run(held.wait, 30.0)) for _ in range(2)
+        ]
         await asyncio.sleep(0)
         refused = await client.post("/recommend", json={"user_id": "100"})
         assert refused.status_code == 503

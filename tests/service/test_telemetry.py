@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from service.app import create_app
-from service.logs import JsonLines
+from service.logs import formatter
 from service.settings import Settings
 from tests.service.conftest import RedisServer, converse
 
@@ -44,7 +44,7 @@ def test_the_access_log_has_routes_and_no_ids_of_users(settings: Settings, caplo
 
     with caplog.at_level(logging.INFO, logger="hdrm"):
         converse(create_app(settings), exchange)
-    lines = [JsonLines().format(record) for record in caplog.records if record.name == "hdrm.access"]
+    lines = [formatter().format(record) for record in caplog.records if record.name == "hdrm.access"]
     entries = [json.loads(line) for line in lines]
     assert [(e["method"], e["route"], e["status"]) for e in entries] == [
         ("POST", "/recommend", 200),
@@ -59,7 +59,7 @@ def test_a_log_line_is_one_line() -> None:
         raise ValueError("first\nsecond \ud800")
     except ValueError as error:
         record = logging.LogRecord("n", logging.ERROR, "f", 1, "a\nb %s", ("\u2028",), (type(error), error, None))
-    line = JsonLines().format(record)
+    line = formatter().format(record)
     assert line.isascii()
     assert "\n" not in line
     assert json.loads(line)["message"] == "a\nb \u2028"

@@ -1,0 +1,96 @@
+"""Items as they are now: what the model brought, what was said about them since, and items that are new."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from model.artifact import Catalogue
+from model.fragments import ItemFacts, fragment
+from service.events.record import ItemChange, pack
+
+__all__ = ["LiveItems"]
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+DIGEST_BYTES = 16
+
+
+class LiveItems:
+    """Of all items, for one model. New ones have the indices after those of the model, in the order of the log.
+
+    Args:
+        catalogue: of the model.
+
+    Attributes:
+        catalogue: the same.
+        size: items of the model.
+        fragments: JSON of each item that was changed or is new, as in the model's own fragments.
+        changed: facts of the items that were changed or are new.
+        revision: a digest of all changes; equal revisions mean equal items.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.size = len(catalogue.items)
+        self.fragments: dict[int, bytes] = {}
+        self.revision = b""
+        self._new: dict[str, int] = {}
+        self._ids: list[str] = []
+        self.changed: dict[int, ItemFacts] = {}
+        self._hidden: set[int] = set()
+        self._hidden_sorted: Int32 | None = None
+
+    def __len__(self) -> int:
+        return self.size + len(self._new)
+
+    @property
+    def hidden(self) -> Int32:
+        """Items that are not to be shown, ascending."""
+        if self._hidden_sorted is None:
+            self._hidden_sorted = np.array(sorted(self._hidden), np.int32)
+        return self._hidden_sorted
+
+    def index(self, item_id: str) -> int | None:
+        """Of an item, None if there is none of this id."""
+        index = self.catalogue.items.index(item_id)
+        return self._new.get(item_id) if index is None else index
+
+    def id(self, index: int) -> str:
+        """Of the item at an index."""
+        return self.catalogue.items.id(index) if index < self.size else self._ids[index - self.size]
+
+    def facts(self, index: int) -> ItemFacts:
+        """What is known of an item."""
+        changed = self.changed.get(index)
+        return self.catalogue.fragments.facts(index) if changed is None else changed
+
+    def is_hidden(self, index: int) -> bool:
+        """Whether an item is not to be shown."""
+        return index in self._hidden
+
+    def counts(self, items: Int32) -> Int64:
+        """Interactions that the model was trained on, of each of these items; none of new ones."""
+        counts, own = np.zeros(len(items), np.int64), items < self.size
+        counts[own] = self.catalogue.counts[items[own]]
+        return counts
+
+    def apply(self, change: ItemChange) -> None:
+        """Take a change of the log that was not applied before; an item that there is not is made, if it may be."""
+        index = self.index(change.item_id)
+        if index is None:
+            if not change.creates:
+                return
+            index = self._new[change.item_id] = len(self)
+            self._ids.append(change.item_id)
+            self.changed[index] = ItemFacts(None, None, [])
+        facts = dict(change.facts)
+        hidden = facts.pop("hidden", self.is_hidden(index))
+        if hidden != self.is_hidden(index):
+            (self._hidden.add if hidden else self._hidden.remove)(index)
+            self._hidden_sorted = None
+        self.changed[index] = replace(self.facts(index), **facts)
+        self.fragments[index] = fragment(change.item_id, self.changed[index])
+        self.revision = hashlib.blake2b(self.revision + pack(change), digest_size=DIGEST_BYTES).digest()

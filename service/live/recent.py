@@ -1,0 +1,41 @@
+"""What was taken lately, for lists of what is popular now."""
+
+from array import array
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LONGEST_SECONDS", "Recent"]
+
+Int64 = npt.NDArray[np.int64]
+
+LONGEST_SECONDS = 30 * 86400.0  # that can be looked back
+PRUNED_FROM = 1 << 16
+
+
+class Recent:
+    """When items were taken, as far back as `LONGEST_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._times, self._items = array("d"), array("q")
+        self._prune_at = PRUNED_FROM
+
+    def add(self, item: int, timestamp: float) -> None:
+        """An item was taken."""
+        self._times.append(timestamp)
+        self._items.append(item)
+        if len(self._times) >= self._prune_at:
+            self._prune(timestamp - LONGEST_SECONDS)
+
+    def counts(self, since: float, n_items: int) -> Int64:
+        """How often each item was taken from a time on: (n_items,)."""
+        # copied at once: an array that something looks into cannot grow, and other threads may let it
+        times, items = np.frombuffer(self._times.tobytes()), np.frombuffer(self._items.tobytes(), np.int64)
+        n = min(len(times), len(items))
+        return np.bincount(items[:n][times[:n] >= since], minlength=n_items)[:n_items]
+
+    def _prune(self, since: float) -> None:
+        times, items = np.array(self._times), np.array(self._items)
+        kept = times >= since
+        self._times, self._items = array("d", times[kept].tobytes()), array("q", items[kept].tobytes())
+        self._prune_at = max(PRUNED_FROM, 2 * len(self._times))

@@ -1,0 +1,83 @@
+"""All that follows from the log, for one model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from model.history import Histories
+from service.events.event import Effect, Event
+from service.events.record import Deletion, ItemChange, Record
+from service.live.histories import LiveHistories, LiveHistory
+from service.live.items import LiveItems
+from service.live.placement import Placement, Taken
+from service.live.recent import Recent
+from service.registry import Loaded
+
+__all__ = ["LiveState"]
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+
+class LiveState:
+    """Histories, items and what is popular, as they are now.
+
+    Args:
+        loaded: the model.
+        effects: of the types of events; those of other types change nothing.
+    """
+
+    def __init__(self, loaded: Loaded, effects: Mapping[str, Effect]) -> None:
+        catalogue, recommender = loaded.artifact.catalogue, loaded.artifact.recommender
+
+        def users(histories: Sequence[Int32]) -> Float32:
+            return recommender.user_vectors(Histories.of(histories), loaded.steps)
+
+        self.items = LiveItems(catalogue)
+        self.histories = LiveHistories(catalogue, effects, self.items.index)
+        self.placement = Placement(loaded.artifact.model.vectors, catalogue.counts, users)
+        self.recent = Recent()
+        self._catalogue = catalogue
+
+    @property
+    def revision(self) -> bytes:
+        """Of everything but histories: equal revisions give equal answers to equal histories."""
+        return self.items.revision + self.placement.revision
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Take records of the log that were not applied before."""
+        taken = list[Taken]()
+        for record in records:
+            match record:
+                case Event():
+                    self._event(record, taken)
+                case ItemChange():
+                    self.items.apply(record)
+                case Deletion():
+                    self.histories.delete(record.user_id)
+                    taken.append(Taken(None, record.user_id, None))
+        self.placement.apply(taken)
+
+    def _event(self, event: Event, taken: list[Taken]) -> None:
+        item = self.items.index(event.item_id)
+        is_new = item is not None and item >= self.items.size
+        # of the model's own items, which are nearly all, nobody needs to know it
+        before = self._history(event.user_id) if is_new else None
+        happened = self.histories.apply(event)
+        if happened is None:
+            return
+        item, effect = happened
+        if effect == "add":
+            self.recent.add(item, event.timestamp)
+        if before is not None and effect == "add" and len(before):
+            taken.append(Taken(item, event.user_id, before))
+        elif is_new and effect != "add":
+            taken.append(Taken(item, event.user_id, None))
+
+    def _history(self, user_id: str) -> Int32:
+        live: LiveHistory | None = self.histories.of(user_id)
+        if live is not None:
+            return live.items
+        user = self._catalogue.users.index(user_id)
+        return np.zeros(0, np.int32) if user is None else self._catalogue.histories[user]
