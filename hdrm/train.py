@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hdrm.console import err, out, progress
+from hdrm.deletions import deleted_users
 
 if TYPE_CHECKING:
     from model.manifest import Manifest
@@ -80,11 +81,15 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
     """Train with a progress display on stderr; raises HdrmError."""
     from training.config import load_config
     from training.data.datasets import read_dataset
+    from training.data.deletions import without_deleted
     from training.loop import Epoch
     from training.trainer import Observer, TrainingRun
 
     config = load_config(preset, changes)
-    dataset = read_dataset(data)
+    everything = read_dataset(data)
+    dataset = without_deleted(everything, deleted_users(models))
+    if left_out := everything.interactions["user_id"].n_unique() - dataset.interactions["user_id"].n_unique():
+        err.print(f"leaving out {left_out} users who were deleted", highlight=False)
     with progress() as display:
         task = display.add_task("preparing", total=None, note="", unit="ep")
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from statistics import mean
 
+import httpx
 import pytest
 import typer
 from typer.core import TyperGroup
@@ -15,8 +16,19 @@ from hdrm.cli import app
 from model.config import Frozen
 from service.app import create_app
 from service.events.schemas import EventRequest, EventsResponse
-from service.schemas import RecommendRequest, RecommendResponse
+from service.schemas import (
+    BatchRequest,
+    Filter,
+    ItemState,
+    NewItem,
+    PopularParams,
+    RankRequest,
+    RecommendRequest,
+    RecommendResponse,
+    UserState,
+)
 from service.settings import PREFIX, Settings
+from tests.service.conftest import ServeProcess, publish_model
 from training.config import load_config
 
 ROOT = Path(__file__).parent.parent
@@ -101,9 +113,57 @@ def test_every_route_and_field_is_documented() -> None:
     for path, operations in create_app(Settings()).framework.openapi()["paths"].items():
         for method in operations:
             assert f"`{method.upper()} {path}`" in api
-    for model in (RecommendRequest, RecommendResponse, EventRequest, EventsResponse):
+    requests = (RecommendRequest, RankRequest, BatchRequest, Filter, NewItem, EventRequest, PopularParams)
+    for model in (*requests, RecommendResponse, EventsResponse, ItemState, UserState):
         for name in model.model_fields:
+            if model in (ItemState, UserState) and name in ("item_id", "user_id"):
+                continue
             assert f"| `{name}` |" in api
+
+
+def essence(value: object) -> object:
+    """The names in a document, without what differs from call to call and from model to model."""
+    if isinstance(value, dict):
+        return {name: essence(part) for name, part in value.items() if name not in ("title", "year", "categories")}
+    return [essence(part) for part in value] if isinstance(value, list) else type(value is None)
+
+
+def test_every_call_in_the_description_of_the_api_is_answered_as_it_says(tmp_path: Path) -> None:
+    """By a server over a socket, of a model that has the users and items that the examples name."""
+    blocks = re.findall(r"```http\n([A-Z]+) (\S+)\n(.*?)```\n+```json\n(.*?)```", text("docs/api.md"), re.DOTALL)
+    store = publish_model(
+        tmp_path / "models",
+        users=250,
+        user_id=lambda u: str(1 + u),
+        item_id=lambda i: str(1 + i),
+        categories=("Comedy", "Short"),
+    )
+    server = ServeProcess(store.root, HDRM_LOG_LEVEL="warning")
+    try:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            recent = {"event_id": "0", "user_id": "a", "item_id": "50", "type": "view"}
+            assert client.post("/v1/events", json=recent).status_code == 202
+            for method, path, body, expected in blocks:
+                response = client.request(method, path, json=json.loads(body) if body else None)
+                shown, got = json.loads(expected), response.json()
+                assert response.status_code == shown.get("status", response.status_code), path
+                assert response.is_success == ("status" not in shown)
+                assert trimmed(essence(got), essence(shown)) == essence(shown), (method, path)
+    finally:
+        server.end()
+    document = json.loads(text("docs/openapi.json"))
+    described = {(m.upper(), re.sub(r"\{\w+\}", "ID", path)) for path, of in document["paths"].items() for m in of}
+    called = {(m, re.sub(r"(?<=items/|users/)[^/]+", "ID", path.partition("?")[0])) for m, path, *_ in blocks}
+    assert called == {(m, path) for m, path in described if path not in ("/livez", "/readyz", "/metrics")}
+
+
+def trimmed(got: object, shown: object) -> object:
+    """What was answered, with lists cut to the length of those shown: of histories, the document shows a few."""
+    if isinstance(got, dict) and isinstance(shown, dict):
+        return {name: trimmed(part, shown.get(name)) for name, part in got.items()}
+    if isinstance(got, list) and isinstance(shown, list):
+        return [trimmed(one, other) for one, other in zip(got, shown, strict=False)]
+    return got
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -126,4 +186,7 @@ def test_every_make_target_and_link_in_a_document_exists(path: Path) -> None:
     for target in re.findall(r"`(?:make|\n)make ([a-z-]+)`|^make ([a-z-]+)$", content, re.MULTILINE):
         assert re.search(rf"^{''.join(target)}:", text("Makefile"), re.MULTILINE), target
     for link in re.findall(r"\]\(((?!http)[^)]+)\)", content):
-        assert (path.parent / link).exists(), link
+        file, _, heading = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not heading or f"# {heading}" in target.read_text("utf-8").lower(), link

@@ -1,5 +1,6 @@
 """`hdrm train` and `hdrm models`, as a script calls them."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from model.artifact import load_artifact
+from service.events.record import deletion_of
+from service.events.sqlite import SqliteLog
 from tests.conftest import QUICK
 
 CHANGES = [argument for change in QUICK for argument in ("--set", change)]
@@ -32,6 +36,26 @@ def models(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
 
 def current(models: Path) -> Path:
     return models / (models / "current").read_text().strip()
+
+
+def test_deleted_users_are_left_out_of_the_next_training(models: Path, data_dir: Path, tmp_path: Path) -> None:
+    """Whom the service of the store was told to forget."""
+    store = tmp_path / "models"
+    store.mkdir()
+
+    async def forget() -> None:
+        log = SqliteLog(store / "events.sqlite")
+        await log.delete_user(deletion_of("u3", timestamp=1e9))
+        await log.delete_user(deletion_of("u4", timestamp=0.0))  # what came after is not what was deleted
+        await log.close()
+
+    asyncio.run(forget())
+    done = hdrm("train", "--data", data_dir, "--models", store, *CHANGES)
+    assert done.returncode == 0, done.stderr
+    assert "leaving out 1 users who were deleted" in done.stderr
+    users = load_artifact(current(store)).catalogue.users.ids()
+    everybody = load_artifact(current(models)).catalogue.users.ids()
+    assert set(everybody) - set(users) == {"u3"}
 
 
 def test_the_store_can_be_listed_shown_and_verified(models: Path) -> None:

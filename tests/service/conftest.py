@@ -42,8 +42,19 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def publish_model(root: Path, seed: int = 0) -> ModelStore:
-    """A random model of 60 users and 120 items; user "newcomer" has no history, one item no title."""
+def publish_model(
+    root: Path,
+    seed: int = 0,
+    *,
+    users: int = USERS,
+    user_id: Callable[[int], str] = lambda u: str(100 + u),
+    item_id: Callable[[int], str] = lambda i: f"i{1000 + i}",
+    categories: tuple[str, str] = ("Drama", "Short"),
+) -> ModelStore:
+    """A random model of 60 users and 120 items; user "newcomer" has no history, one item no title.
+
+    All items but one have the first category, every third the second too.
+    """
     generator = torch.Generator().manual_seed(seed)
     numbers = np.random.default_rng(seed)
     config = ModelConfig(
@@ -57,17 +68,17 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
     vectors = torch.randn(ITEMS, DIM, generator=generator)
     messages = torch.randn(ITEMS, DIM, generator=generator)
     model = TrainedModel(config, diffusion.weights(), vectors.numpy(), messages.numpy())
-    rows = [numbers.permutation(ITEMS)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(USERS)]
+    rows = [numbers.permutation(ITEMS)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(users)]
     histories = Histories.of([*rows, np.zeros(0, np.int32)])
     counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
     metadata = ItemMetadata(
         titles=[None, *(f"Film «{i}»" for i in range(1, ITEMS))],
         years=[None, *(1900 + i for i in range(1, ITEMS))],
-        categories=[[], *(["Drama", "Short"] if i % 3 == 0 else ["Drama"] for i in range(1, ITEMS))],
+        categories=[[], *([*categories[: 2 - (i % 3 > 0)]] for i in range(1, ITEMS))],
     )
-    items = Vocabulary.of([f"i{1000 + i}" for i in range(ITEMS)])
+    items = Vocabulary.of(sorted(map(item_id, range(ITEMS))))
     catalogue = Catalogue(
-        users=Vocabulary.of([*(str(100 + u) for u in range(USERS)), "newcomer"]),
+        users=Vocabulary.of([*sorted(map(user_id, range(users))), "newcomer"]),
         items=items,
         histories=histories,
         user_vectors=model.recommender(counts).user_vectors(histories, config.steps),
@@ -87,7 +98,7 @@ def publish_model(root: Path, seed: int = 0) -> ModelStore:
         "preset": "test",
         "training": {},
         "seed": seed,
-        "data": {**data, "users": USERS, "items": ITEMS, "interactions": len(histories.items)},
+        "data": {**data, "users": users, "items": ITEMS, "interactions": len(histories.items)},
         "protocol": "none",
         "metrics": [],
         "diagnostics": {},

@@ -1,0 +1,33 @@
+"""Data without what users have had deleted."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from training.data.datasets import Dataset, make_dataset
+
+__all__ = ["without_deleted"]
+
+
+def without_deleted(dataset: Dataset, deleted: Mapping[str, float]) -> Dataset:
+    """The data without the interactions of deleted users, but for those that came after the deletion.
+
+    Interactions without a time count as older than any deletion.
+
+    Args:
+        dataset: all data.
+        deleted: when each of them was, seconds since 1970, by user id.
+    """
+    if not deleted:
+        return dataset
+    when = pl.DataFrame(
+        {"user_id": list(deleted), "_deleted": [round(1e6 * seconds) for seconds in deleted.values()]},
+        schema={"user_id": pl.String, "_deleted": pl.Int64},
+    )
+    marked = dataset.interactions.join(when, on="user_id", how="left", maintain_order="left")
+    later = (pl.col("timestamp").dt.epoch("us") > pl.col("_deleted")).fill_null(False)
+    kept = marked.filter(pl.col("_deleted").is_null() | later).drop("_deleted")
+    if len(kept) == len(dataset.interactions):
+        return dataset
+    info = dataset.info
+    return make_dataset(kept, dataset.items, name=info.name, source=info.source, terms=info.terms, order=info.order)
