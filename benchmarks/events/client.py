@@ -37,9 +37,10 @@ class Client:
         """What the service says of some events."""
         return self._post("/v1/events", {"events": events})
 
-    def recommend(self, user: str, k: int) -> list[str]:
-        """Item ids, best first."""
-        return [item["item_id"] for item in self._post("/recommend", {"user_id": user, "k": k})["items"]]
+    def recommend(self, who: str | Sequence[str], k: int) -> list[str]:
+        """Item ids for a user, or for somebody with a history, best first."""
+        asker = {"user_id": who} if isinstance(who, str) else {"history": list(who)}
+        return [item["item_id"] for item in self._post("/recommend", asker | {"k": k})["items"]]
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Raises HdrmError for an answer that is no success."""

@@ -9,14 +9,18 @@ __all__ = ["Document", "Effects", "Kills", "Replay", "Stream"]
 
 
 class Replay(Frozen):
-    """A model that knows the training part is told the next part of every history as events, then asked over HTTP."""
+    """A model that knows the training part is told the next part of every history as events, then asked over HTTP.
+
+    And it is asked without a user, with the histories in the requests, as far as requests may be long.
+    """
 
     history: str = Field(description="the part that was told")
     truth: str = Field(description="the part that is asked for")
     events: int
     users: int = Field(description="asked")
     offline: dict[str, float] = Field(description="metrics of the same model given the longer histories in the process")
-    served: dict[str, float] = Field(description="of the answers over HTTP")
+    served: dict[str, float] = Field(description="of the answers over HTTP, to the users")
+    anonymous: dict[str, float] = Field(description="of those to nobody in particular with the same histories")
 
 
 class Effects(Frozen):

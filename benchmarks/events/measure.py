@@ -29,6 +29,7 @@ from model.errors import ConfigError, HdrmError
 from model.store import ModelStore
 from service.events.choice import open_log
 from service.events.record import Record, record_id
+from service.schemas import MOST_LISTED
 from service.settings import Settings
 from training.evaluate import RecommenderRanker, measure
 from training.metrics import summary
@@ -113,7 +114,9 @@ def _replay(models: Path, artifact: Artifact, problem: Problem, live: str, on_ru
         for start in range(0, len(told), BATCH):
             on_run("replay: events", start, len(told))
             client.report(told[start : start + BATCH])
-        ranked = _ask(client, artifact, query, on_run)
+        ranked = _ask(client, artifact, query, users, "replay: requests", on_run)
+        histories = [[items[item] for item in row[-MOST_LISTED:].tolist()] for row in query.history.rows()]
+        unnamed = _ask(client, artifact, query, histories, "replay: anonymous requests", on_run)
     asked = np.flatnonzero(query.truth.lengths)
     return Replay(
         history=history,
@@ -122,17 +125,19 @@ def _replay(models: Path, artifact: Artifact, problem: Problem, live: str, on_ru
         users=len(asked),
         offline=measure(RecommenderRanker(artifact.recommender), query.history, query.masked, query.truth),
         served=summary(ranked, query.truth),
+        anonymous=summary(unnamed, query.truth),
     )
 
 
-def _ask(client: Client, artifact: Artifact, query: Query, on_run: Progress) -> Any:
-    users = artifact.catalogue.users.ids()
+def _ask(
+    client: Client, artifact: Artifact, query: Query, who: Sequence[str | list[str]], name: str, on_run: Progress
+) -> Any:
     places = {item: place for place, item in enumerate(artifact.catalogue.items.ids())}
     asked = np.flatnonzero(query.truth.lengths).tolist()
     ranked = np.full((len(query.truth), LIST_LENGTH), -1, np.int32)
     for number, user in enumerate(asked):
-        on_run("replay: requests", number, len(asked))
-        found = [places[item] for item in client.recommend(users[user], LIST_LENGTH)]
+        on_run(name, number, len(asked))
+        found = [places[item] for item in client.recommend(who[user], LIST_LENGTH)]
         ranked[user, : len(found)] = found
     return ranked
 

@@ -19,6 +19,7 @@ def report(document: Document) -> list[Part]:
                 [
                     ("in the process", *(f"{replay.offline[name]:.4f}" for name in names)),
                     ("over HTTP", *(f"{replay.served[name]:.4f}" for name in names)),
+                    ("over HTTP, anonymous", *(f"{replay.anonymous[name]:.4f}" for name in names)),
                 ],
             )
         )

@@ -30,7 +30,7 @@ def test_what_is_told_over_http_is_as_good_as_what_is_known_offline(tmp_path: Pa
     replay = document["replay"]
     assert (replay["history"], replay["truth"]) == ("valid", "test")
     assert min(replay["events"], replay["users"]) > 0
-    assert replay["served"] == pytest.approx(replay["offline"])
+    assert replay["served"] == replay["anonymous"] == pytest.approx(replay["offline"])
     for log, effects, stream, kills in zip(
         ("sqlite", "redis"), document["effects"], document["streams"], document["kills"], strict=True
     ):
