@@ -2,19 +2,14 @@
 
 from client.client import Client, ServiceError
 from service.events.schemas import EventRequest, EventsResponse
-from service.schemas import (
+from service.requests import Filter, ItemFields, NewItem, Range, RankRequest, RecommendRequest
+from service.responses import (
     BatchResult,
-    Filter,
     Item,
-    ItemFields,
     ItemsResponse,
     ItemState,
-    NewItem,
     ProblemDetails,
-    Range,
-    RankRequest,
     Readiness,
-    RecommendRequest,
     RecommendResponse,
     SimilarUsersResponse,
     UserDeleted,

@@ -17,17 +17,14 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from service.events.schemas import EventRequest, EventsResponse
-from service.schemas import (
+from service.requests import ItemFields, NewItem, RankRequest, RecommendRequest
+from service.responses import (
     BatchResponse,
     BatchResult,
-    ItemFields,
     ItemsResponse,
     ItemState,
-    NewItem,
     ProblemDetails,
-    RankRequest,
     Readiness,
-    RecommendRequest,
     RecommendResponse,
     SimilarUsersResponse,
     UserDeleted,

@@ -30,7 +30,8 @@ def measure_reporting(
     With --split, a part that the model has not learned from is told to a server as events, and recall over HTTP is
     put beside that of the same model given the same histories in the process. Then, with a SQLite file and with a Redis
     that writes to its disk: events each followed by a request that another worker may take; batches without pause
-    beside requests from wrk; and a server that is killed while it takes events, again and again.
+    beside requests from wrk; and a server that is killed while it takes events, again and again. Last, where new items
+    are placed, beside simpler ways.
 
     Example: `hdrm benchmark events --models models --split ml-1m.npz --live test:valid --json events.json`
     """

@@ -12,7 +12,8 @@ from hdrm.console import err, out
 from model.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    from service.schemas import RecommendRequest, RecommendResponse
+    from service.requests import RecommendRequest
+    from service.responses import RecommendResponse
 
 __all__ = ["recommend"]
 
@@ -44,7 +45,7 @@ def recommend(
     from pydantic import ValidationError
 
     from service.errors import Problem, invalid
-    from service.schemas import RecommendRequest
+    from service.requests import RecommendRequest
 
     wishes: dict[str, Any] = {"user_id": user, "history": history or None, "k": k, "explain": explain}
     wishes |= {"novelty": novelty, "diversity": diversity}
@@ -91,7 +92,7 @@ def _table(answer: "RecommendResponse", *, explain: bool) -> Table:
 def _here(models: Path | None, request: "RecommendRequest") -> "RecommendResponse":
     from service.app import create_app
     from service.ids import new_id
-    from service.schemas import RecommendResponse
+    from service.responses import RecommendResponse
     from service.serving import Serving
     from service.settings import load_settings
 

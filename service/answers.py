@@ -18,7 +18,7 @@ from service.listings import Listings
 from service.live.live import Live
 from service.pace import Pace
 from service.query import Query
-from service.schemas import RankRequest, RecommendRequest
+from service.requests import RankRequest, RecommendRequest
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.worker import Worker

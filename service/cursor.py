@@ -4,7 +4,7 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from service.errors import Problem
-from service.schemas import FieldProblem
+from service.responses import FieldProblem
 
 __all__ = ["DEEPEST", "read_cursor", "write_cursor"]
 

@@ -21,7 +21,7 @@ from service.lookup import Lookup
 from service.places import Places
 from service.query import NOTHING, Query
 from service.registry import Loaded
-from service.schemas import MOST_ITEMS, RankRequest, RecommendRequest
+from service.requests import MOST_ITEMS, RankRequest, RecommendRequest
 
 __all__ = ["Engine"]
 

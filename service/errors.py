@@ -20,8 +20,9 @@ from starlette.types import Scope
 
 from model.errors import HdrmError, UnavailableError
 from service.events.schemas import EventBatch, EventRequest
+from service.requests import BatchRequest, ItemFields, NewItem, RankRequest, RecommendRequest
+from service.responses import FieldProblem
 from service.rules import allowed_values, rules_of
-from service.schemas import BatchRequest, FieldProblem, ItemFields, NewItem, RankRequest, RecommendRequest
 
 __all__ = [
     "MEDIA_TYPE",

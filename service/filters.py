@@ -8,7 +8,7 @@ import numpy.typing as npt
 from model.facets import NO_YEAR
 from model.fragments import ItemFacts
 from service.live.items import LiveItems
-from service.schemas import Filter, Range
+from service.requests import Filter, Range
 
 __all__ = ["allowed_items", "known_categories"]
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from model.errors import HdrmError
 from service.errors import Problem, error_response
 from service.peer import is_alone, whole_body
-from service.schemas import RecommendRequest
+from service.requests import RecommendRequest
 from service.serving import Serving
 
 __all__ = ["Front"]

@@ -10,15 +10,8 @@ from service.listings import item_unknown
 from service.live.live import Live
 from service.live.state import LiveState
 from service.lookup import Lookup
-from service.schemas import (
-    FieldProblem,
-    ItemFields,
-    ItemState,
-    NewItem,
-    UserDeleted,
-    UserEvent,
-    UserState,
-)
+from service.requests import ItemFields, NewItem
+from service.responses import FieldProblem, ItemState, UserDeleted, UserEvent, UserState
 
 __all__ = ["Keeper"]
 

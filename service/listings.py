@@ -11,7 +11,8 @@ from model.retrieval import FlatIndex
 from service.engine import Engine
 from service.errors import Problem
 from service.filters import allowed_items, known_categories
-from service.schemas import FieldProblem, Filter
+from service.requests import Filter
+from service.responses import FieldProblem
 
 __all__ = ["Listings", "item_unknown"]
 

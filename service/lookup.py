@@ -15,7 +15,8 @@ from service.filters import allowed_items, known_categories
 from service.live.state import LiveState
 from service.query import NOTHING, PLAIN, Query, Shape
 from service.registry import Loaded
-from service.schemas import Asker, FieldProblem, RankRequest, RecommendRequest, Warned
+from service.requests import Asker, RankRequest, RecommendRequest
+from service.responses import FieldProblem, Warned
 
 __all__ = ["Lookup"]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from service.engine import Engine
 from service.query import Query
-from service.schemas import MOST_ITEMS
+from service.requests import MOST_ITEMS
 
 __all__ = ["LOOP_SECONDS", "Pace", "measure_pace"]
 

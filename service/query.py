@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.cursor import DEEPEST
-from service.schemas import Strategy, Warned
+from service.responses import Strategy, Warned
 
 __all__ = ["NOTHING", "PLAIN", "Query", "Shape"]
 

@@ -16,17 +16,8 @@ from hdrm.cli import app
 from model.config import Frozen
 from service.app import create_app
 from service.events.schemas import EventRequest, EventsResponse
-from service.schemas import (
-    BatchRequest,
-    Filter,
-    ItemState,
-    NewItem,
-    PopularParams,
-    RankRequest,
-    RecommendRequest,
-    RecommendResponse,
-    UserState,
-)
+from service.requests import BatchRequest, Filter, NewItem, PopularParams, RankRequest, RecommendRequest
+from service.responses import ItemState, RecommendResponse, UserState
 from service.settings import PREFIX, Settings
 from tests.service.conftest import ServeProcess, publish_model
 from training.config import load_config

@@ -5,7 +5,7 @@ from pydantic import Field
 from benchmarks.environment import Measured
 from model.config import Frozen
 
-__all__ = ["Document", "Effects", "Kills", "Replay", "Stream"]
+__all__ = ["Document", "Effects", "Kills", "Placements", "Replay", "Stream"]
 
 
 class Replay(Frozen):
@@ -57,6 +57,16 @@ class Kills(Frozen):
     twice: int = Field(description="events that were kept more than once")
 
 
+class Placements(Frozen):
+    """Items that the model knows, placed as if they were new by some of those who took them."""
+
+    takers: int = Field(description="who place an item; 0 for the place that training gave it")
+    way: str = Field(description="how")
+    items: int = Field(description="that were placed")
+    later: float = Field(description="share of others who took an item next that have it among their first 20")
+    everybody: float = Field(description="share of all users that have it there")
+
+
 class Document(Measured):
     """A benchmark of events."""
 
@@ -65,3 +75,4 @@ class Document(Measured):
     effects: list[Effects]
     streams: list[Stream]
     kills: list[Kills]
+    placements: list[Placements]

@@ -21,6 +21,7 @@ from benchmarks.accuracy.problem import Problem, Query, parse_live
 from benchmarks.environment import environment
 from benchmarks.events.client import Client, event
 from benchmarks.events.document import Document, Effects, Kills, Replay, Stream
+from benchmarks.events.placement import measure_placement
 from benchmarks.serving.benchmark import Progress, write_bodies
 from benchmarks.serving.load import find_wrk, put_load
 from benchmarks.serving.servers import redis_server, serving
@@ -29,7 +30,7 @@ from model.errors import ConfigError, HdrmError
 from model.store import ModelStore
 from service.events.choice import open_log
 from service.events.record import Record, record_id
-from service.schemas import MOST_LISTED
+from service.requests import MOST_LISTED
 from service.settings import Settings
 from training.evaluate import RecommenderRanker, measure
 from training.metrics import summary
@@ -55,7 +56,7 @@ def measure_events(
     command: str,
     on_run: Progress,
 ) -> Document:
-    """Replay, effects, a stream and kills, each as the document says.
+    """Replay, effects, streams, kills and placements, each as the document says.
 
     Args:
         models: model store; its current model is served.
@@ -81,6 +82,7 @@ def measure_events(
         effects=[_effects(models, artifact, log, effects, on_run) for log in LOGS],
         streams=[_stream(models, artifact, log, seconds, on_run) for log in LOGS],
         kills=[_kills(models, artifact, log, kills, on_run) for log in LOGS],
+        placements=measure_placement(artifact, on_run),
     )
 
 

@@ -52,6 +52,17 @@ def report(document: Document) -> list[Part]:
             ("log", "kills", "acknowledged", "lost", "twice"),
             [(k.log, str(k.kills), f"{k.acknowledged:,}", str(k.lost), str(k.twice)) for k in document.kills],
         ),
-        machine(document.environment),
     ]
+    if document.placements:
+        parts.append(
+            Table(
+                f"{document.placements[0].items} items placed as if they were new: who has one among the first 20",
+                ("placed by", "how", "others who took it next", "everybody"),
+                [
+                    (str(p.takers) if p.takers else "training", p.way, f"{p.later:.3f}", f"{p.everybody:.3f}")
+                    for p in document.placements
+                ],
+            )
+        )
+    parts.append(machine(document.environment))
     return parts

@@ -10,7 +10,7 @@ from service.errors import field_problems
 from service.events.event import Effect, Event
 from service.events.log import EventLog
 from service.events.schemas import EventRequest, EventsResponse, RejectedEvent
-from service.schemas import FieldProblem
+from service.responses import FieldProblem
 
 __all__ = ["Recorder"]
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, WithJsonSchema
 
-from service.schemas import FieldProblem, Id
+from service.requests import Id
+from service.responses import FieldProblem
 
 __all__ = ["MOST_EVENTS", "EventBatch", "EventRequest", "EventsResponse", "RejectedEvent", "SentEvents"]
 

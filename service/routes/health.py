@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Response
 
 from service.answers import Answers
 from service.errors import Problem
+from service.responses import CacheState, EventsState, Health, Readiness
 from service.routes.state import problems, running
-from service.schemas import CacheState, EventsState, Health, Readiness
 
 __all__ = ["router"]
 

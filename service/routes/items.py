@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from service.answers import Answers
 from service.keeper import Keeper
 from service.paths import ItemId
+from service.requests import ItemFields, NewItem, PopularParams, SimilarItemsParams
+from service.responses import ItemsResponse, ItemState
 from service.routes.state import CLOSED, keeping, problems, running
-from service.schemas import ItemFields, ItemsResponse, ItemState, NewItem, PopularParams, SimilarItemsParams
 
 __all__ = ["router"]
 

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.answers import Answers
+from service.requests import BatchRequest, RankRequest, RecommendRequest
+from service.responses import BatchResponse, RecommendResponse
 from service.routes.state import CLOSED, problems, running
-from service.schemas import BatchRequest, BatchResponse, RankRequest, RecommendRequest, RecommendResponse
 
 __all__ = ["router"]
 

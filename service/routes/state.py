@@ -8,7 +8,7 @@ from service.answers import Answers
 from service.errors import Problem
 from service.events.recorder import Recorder
 from service.keeper import Keeper
-from service.schemas import ProblemDetails
+from service.responses import ProblemDetails
 from service.serving import Serving
 
 __all__ = ["CLOSED", "keeping", "problems", "recording", "running"]

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from service.answers import Answers
 from service.keeper import Keeper
 from service.paths import UserId
+from service.requests import SimilarUsersParams
+from service.responses import SimilarUser, SimilarUsersResponse, UserDeleted, UserState
 from service.routes.state import CLOSED, keeping, problems, running
-from service.schemas import SimilarUser, SimilarUsersParams, SimilarUsersResponse, UserDeleted, UserState
 
 __all__ = ["router"]
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.events.placement import measure_placement
 from hdrm.cli import app
+from model.artifact import load_artifact
 from model.errors import ConfigError
 from tests.conftest import QUICK, planted
 from tests.service.conftest import publish_model
@@ -48,3 +50,23 @@ def test_another_model_than_that_of_the_data_is_refused(tmp_path: Path) -> None:
     models = publish_model(tmp_path / "models").root
     with pytest.raises(ConfigError, match="was not trained on the training part of this data"):
         run("benchmark", "events", "--models", models, "--split", data, *SHORT)
+
+
+def test_a_place_that_is_served_is_special_and_a_shrunk_mean_is_everybodys(tmp_path: Path) -> None:
+    artifact = load_artifact(publish_model(tmp_path, users=1500, items=400).path())
+    found = measure_placement(artifact, lambda name, done, total: None)
+    assert [(p.takers, p.way) for p in found if p.takers in (0, 5)] == [
+        (0, "as trained"),
+        (5, "as served"),
+        (5, "shrunk by n/(n + 5)"),
+        (5, "tangent mean"),
+    ]
+    by = {(p.takers, p.way): p for p in found}
+    assert all(0 <= p.later <= 1 and 0 <= p.everybody <= 1 and p.items == found[0].items > 0 for p in found)
+    for takers in (5, 10, 20):
+        assert by[takers, "as served"].everybody < by[takers, "shrunk by n/(n + 5)"].everybody
+
+
+def test_a_model_whose_items_few_took_places_none(tmp_path: Path) -> None:
+    artifact = load_artifact(publish_model(tmp_path).path())
+    assert measure_placement(artifact, lambda name, done, total: None) == []

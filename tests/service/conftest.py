@@ -47,6 +47,7 @@ def publish_model(
     seed: int = 0,
     *,
     users: int = USERS,
+    items: int = ITEMS,
     user_id: Callable[[int], str] = lambda u: str(100 + u),
     item_id: Callable[[int], str] = lambda i: f"i{1000 + i}",
     categories: tuple[str, str] = ("Drama", "Short"),
@@ -65,25 +66,25 @@ def publish_model(
         diffusion = UserDiffusion(config, mu=torch.zeros(1, DIM), sigma=torch.ones(1, DIM)).eval()
         for parameter in diffusion.item.denoiser.parameters():  # a fresh one corrects nothing
             torch.nn.init.normal_(parameter, std=0.3)
-    vectors = torch.randn(ITEMS, DIM, generator=generator)
-    messages = torch.randn(ITEMS, DIM, generator=generator)
+    vectors = torch.randn(items, DIM, generator=generator)
+    messages = torch.randn(items, DIM, generator=generator)
     model = TrainedModel(config, diffusion.weights(), vectors.numpy(), messages.numpy())
-    rows = [numbers.permutation(ITEMS)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(users)]
+    rows = [numbers.permutation(items)[: numbers.integers(5, 40)].astype(np.int32) for _ in range(users)]
     histories = Histories.of([*rows, np.zeros(0, np.int32)])
-    counts = np.bincount(histories.items, minlength=ITEMS).astype(np.int64)
+    counts = np.bincount(histories.items, minlength=items).astype(np.int64)
     metadata = ItemMetadata(
-        titles=[None, *(f"Film «{i}»" for i in range(1, ITEMS))],
-        years=[None, *(1900 + i for i in range(1, ITEMS))],
-        categories=[[], *([*categories[: 2 - (i % 3 > 0)]] for i in range(1, ITEMS))],
+        titles=[None, *(f"Film «{i}»" for i in range(1, items))],
+        years=[None, *(1900 + i for i in range(1, items))],
+        categories=[[], *([*categories[: 2 - (i % 3 > 0)]] for i in range(1, items))],
     )
-    items = Vocabulary.of(sorted(map(item_id, range(ITEMS))))
+    ids = Vocabulary.of(sorted(map(item_id, range(items))))
     catalogue = Catalogue(
         users=Vocabulary.of([*sorted(map(user_id, range(users))), "newcomer"]),
-        items=items,
+        items=ids,
         histories=histories,
         user_vectors=model.recommender(counts).user_vectors(histories, config.steps),
         counts=counts,
-        fragments=Fragments.of(items, metadata),
+        fragments=Fragments.of(ids, metadata),
         facets=Facets.of(metadata),
     )
     inputs = histories.take(np.arange(4))
@@ -98,7 +99,7 @@ def publish_model(
         "preset": "test",
         "training": {},
         "seed": seed,
-        "data": {**data, "users": users, "items": ITEMS, "interactions": len(histories.items)},
+        "data": {**data, "users": users, "items": items, "interactions": len(histories.items)},
         "protocol": "none",
         "metrics": [],
         "diagnostics": {},

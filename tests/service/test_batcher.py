@@ -22,7 +22,7 @@ from service.errors import Problem
 from service.pace import LOOP_SECONDS, Pace, measure_pace
 from service.query import NOTHING, Query, Shape
 from service.registry import Loaded
-from service.schemas import RecommendRequest
+from service.requests import RecommendRequest
 from service.settings import Settings
 from service.worker import Worker
 from tests.service.conftest import ITEMS, USERS, converse

@@ -14,9 +14,9 @@ from model.retrieval.metric import metric
 from model.steering import centroid
 from service.app import create_app
 from service.cursor import write_cursor
-from service.schemas import RecommendResponse
+from service.responses import RecommendResponse
 from service.settings import Settings
-from tests.service.conftest import ITEMS, ask, converse, seen_by
+from tests.service.conftest import ITEMS, ask, converse, publish_model, seen_by
 
 Client = httpx.AsyncClient
 NEAR = metric("hyperbolic")
@@ -139,6 +139,15 @@ def test_a_filter_leaves_exactly_what_it_says(
     assert len(answer["items"]) == len(left)
     assert "filters_exhausted" in answer["warnings"]
     assert ("unknown_categories" in answer["warnings"]) == ("no such" in str(wanted.get("categories_any")))
+
+
+def test_three_of_three_thousand_items_are_exactly_those_three(tmp_path: Path) -> None:
+    store = publish_model(tmp_path, items=3000)
+    wanted = {"allow": ["i1003", "i2500", "i3777", "no such"], "categories_any": ["Drama"]}
+    for asker in ({"user_id": "100"}, {"user_id": "stranger"}, {"history": ["i1009"]}):
+        [answer] = answers(Settings(models=store.root), {**asker, "k": 100, "exclude_seen": False, "filter": wanted})
+        assert set(ids(answer)) == {"i1003", "i2500", "i3777"}
+        assert answer["warnings"] == ["unknown_items", "filters_exhausted"]
 
 
 def test_interactions_can_be_filtered_by(settings: Settings, artifact: Artifact) -> None:

@@ -14,7 +14,8 @@ from model.history import Histories
 from service.app import create_app
 from service.engine import Engine
 from service.registry import Loaded
-from service.schemas import RecommendRequest, RecommendResponse
+from service.requests import RecommendRequest
+from service.responses import RecommendResponse
 from service.settings import Settings
 from tests.service.conftest import ITEMS, ask, converse, seen_by
 
