@@ -10,19 +10,18 @@ __all__ = ["deleted_users"]
 def deleted_users(models: Path) -> dict[str, float]:
     """When each deleted user was, seconds since 1970, by user id; none where nothing was ever kept.
 
+    The log is found as the service finds it: by HDRM_REDIS_URL, HDRM_EVENTS and HDRM_EVENTS_FILE, or in the store.
+
     Raises:
         ConfigError: a setting of the service is not valid.
         UnavailableError: the log is there and cannot be read: then it is not known whom to leave out.
     """
-    try:
-        from service.events.choice import FILE, open_log
-        from service.events.record import Deletion, Record
-        from service.settings import load_settings
-    except ModuleNotFoundError:  # an environment that only trains, beside no service
-        return {}
+    from service.events.choice import events_file, open_log
+    from service.events.record import Deletion, Record
+    from service.settings import load_settings
+
     settings = load_settings(models=models)
-    file = models / FILE if settings.events_file is None else settings.events_file
-    if settings.events == "off" or (settings.redis_url is None and not file.exists()):
+    if settings.events == "off" or (settings.redis_url is None and not events_file(settings).exists()):
         return {}
     deleted: dict[str, float] = {}
 

@@ -87,7 +87,8 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
 
     config = load_config(preset, changes)
     everything = read_dataset(data)
-    dataset = without_deleted(everything, deleted_users(models))
+    deleted = deleted_users(models)
+    dataset = without_deleted(everything, deleted)
     if left_out := everything.interactions["user_id"].n_unique() - dataset.interactions["user_id"].n_unique():
         err.print(f"leaving out {left_out} users who were deleted", highlight=False)
     with progress() as display:
@@ -109,7 +110,13 @@ def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: l
             display.update(task, completed=done.number, note=note)
 
         run = TrainingRun(
-            dataset, config, preset=Path(preset).stem, seed=seed, models=models, observer=Observer(stage, epoch)
+            dataset,
+            config,
+            preset=Path(preset).stem,
+            seed=seed,
+            models=models,
+            observer=Observer(stage, epoch),
+            deletions_until=max(deleted.values(), default=0.0),
         )
         announce_resumption(interrupted=run.interrupted(), resume=resume)
         try:

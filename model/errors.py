@@ -1,6 +1,6 @@
 """One exception tree: everything the project raises on purpose is a HdrmError."""
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "HdrmError", "UnavailableError"]
+__all__ = ["ArtifactError", "ConfigError", "DataError", "HdrmError", "NothingKeptError", "UnavailableError"]
 
 
 class HdrmError(Exception):
@@ -31,3 +31,7 @@ class ArtifactError(HdrmError):
 
 class UnavailableError(HdrmError):
     """Something this needs is not there now (an optional dependency, a server, a port)."""
+
+
+class NothingKeptError(UnavailableError):
+    """The service was told not to keep anything, or has nowhere to."""

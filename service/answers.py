@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -28,7 +28,7 @@ __all__ = ["Answer", "Answers"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-TOGETHER = 256  # requests of one batch that are asked at a time, so that others find room between
+TOGETHER = 32  # requests of one batch that are asked at a time, so that others find room between
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,12 @@ class Answers:
         )
         return Answer(orjson.dumps(envelope)[:-1] + b"," + core[1:], phases)
 
-    async def batch(self, requests: Sequence[Mapping[str, Any]], request_id: str) -> bytes:
+    async def batch(self, requests: Sequence[Any], request_id: str) -> bytes:
         """The answers to several requests, JSON; what is wrong with one does not keep the others from theirs."""
         results = list[bytes]()
-        for start in range(0, len(requests), TOGETHER):
-            part = requests[start : start + TOGETHER]
+        together = min(TOGETHER, self._max_pending)
+        for start in range(0, len(requests), together):
+            part = requests[start : start + together]
             results += await asyncio.gather(*(self._entry(request, request_id) for request in part))
         return b'{"results":[%b]}' % b",".join(results)
 
@@ -162,7 +163,7 @@ class Answers:
             late = f"There was no answer within {self._deadline_seconds:g} seconds."
             raise Problem(503, "deadline_passed", late) from None
 
-    async def _entry(self, sent: Mapping[str, Any], request_id: str) -> bytes:
+    async def _entry(self, sent: Any, request_id: str) -> bytes:
         try:
             answer = await self.recommend(RecommendRequest.model_validate(sent), request_id)
         except ValidationError as error:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.answers import Answers
@@ -20,7 +21,6 @@ from service.engine import Engine
 from service.errors import install_handlers
 from service.events.choice import open_log
 from service.events.event import Event
-from service.events.log import Sink
 from service.events.record import Record
 from service.events.recorder import Recorder
 from service.front import Front
@@ -104,10 +104,12 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
             log = open_log(settings)
             stack.push_async_callback(log.close)
             state, effects = LiveState(model, settings.event_types), settings.event_types
-            live = Live(log, _sink(state, telemetry), timeout_seconds=settings.redis_timeout_seconds)
+            observed = _Observed(state, telemetry)
+            live = Live(log, observed, timeout_seconds=settings.redis_timeout_seconds)
             stack.push_async_callback(live.close)
             await live.start()
-            recorder = Recorder(log, effects, lambda item: state.items.index(item) is not None, telemetry.count_events)
+            observed.started = True
+            recorder = Recorder(log, live, state, effects, telemetry.count_events)
             engine = Engine(model, state)
             keeper = Keeper(log, live, state, engine.lookup)
             limit_threads(settings.threads)
@@ -135,8 +137,15 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     )
     app.state.serving = None
     app.state.telemetry = telemetry
-    for module in (recommend, events, items, users, health, metrics):
+    modules = (recommend, events, items, users, health, metrics)
+    for module in modules:
         app.include_router(module.router)
+    app.state.routes = [
+        route
+        for routes in (app.router.routes, *(module.router.routes for module in modules))
+        for route in routes
+        if isinstance(route, Route)
+    ]
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.openapi = lambda: _openapi(app, list(settings.event_types))  # type: ignore[method-assign]
@@ -147,17 +156,21 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     return Service(RequestContext(EncodedIds(guard), telemetry, tracing), app)
 
 
-def _sink(state: LiveState, telemetry: Telemetry) -> Sink:
-    """Tells the state of what happened, and the metrics how late it was."""
+class _Observed:
+    """Tells the state of what happened, and the metrics how late that was, but for what was before the start."""
 
-    def sink(records: Sequence[Record]) -> None:
-        state.apply(records)
-        now = time.time()
-        for record in records:
-            if isinstance(record, Event):
-                telemetry.event_lag.observe(max(now - record.timestamp, 0.0))
+    def __init__(self, state: LiveState, telemetry: Telemetry) -> None:
+        self.started = False
+        self._state = state
+        self._lag = telemetry.event_lag
 
-    return sink
+    def __call__(self, records: Sequence[Record]) -> None:
+        self._state.apply(records)
+        if self.started:
+            now = time.time()
+            for record in records:
+                if isinstance(record, Event):
+                    self._lag.observe(max(now - record.timestamp, 0.0))
 
 
 def _openapi(app: FastAPI, event_types: list[str]) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 Nothing waits for a batch to fill. A batch takes what there is: on an idle service, what the event loop found on its
 sockets in one turn; on a busy one, what came while the last batch ran. A query that is alone is answered where it
 stands. A batch that is quick enough runs in the event loop itself, because handing it to a thread and back takes
-longer; any other runs in the worker thread.
+longer; any other runs in the worker thread. Queries that wish for more than the nearest items take longer, so there is
+one of them in a batch at most: many of them hold nobody up for long, and none of them waits for good.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from service.errors import Problem
 from service.pace import LOOP_SECONDS, Pace
@@ -68,6 +68,7 @@ class Batcher:
         self._deadline_seconds = deadline_seconds
         self._jobs: dict[str, _Job] = {}  # in the queue or in a batch
         self._queue: OrderedDict[str, _Job] = OrderedDict()
+        self._wishful: OrderedDict[str, _Job] = OrderedDict()  # the same, of queries that take longer
         self._scheduled = False
         self._away: asyncio.Task[None] | None = None  # the batch in the worker thread
         self._expiry: asyncio.TimerHandle | None = None
@@ -92,7 +93,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         job = self._jobs.get(key)
         if job is None:
-            job = self._jobs[key] = self._queue[key] = _Job(key, query)
+            queue = self._queue if query.is_plain else self._wishful
+            job = self._jobs[key] = queue[key] = _Job(key, query)
             self._schedule()
         waiter: Waiter = loop.create_future()
         job.waiters[waiter] = loop.time() + self._deadline_seconds
@@ -115,7 +117,7 @@ class Batcher:
 
     def _abandon(self, job: _Job) -> None:
         """Nobody waits for it any more; if it is in a batch already, it is made and kept all the same."""
-        if self._queue.pop(job.key, None) is not None:
+        if self._queue.pop(job.key, None) is not None or self._wishful.pop(job.key, None) is not None:
             del self._jobs[job.key]
 
     def _schedule(self) -> None:
@@ -126,17 +128,19 @@ class Batcher:
 
     def _begin(self) -> None:
         self._scheduled = False
-        queries = [job.query for job in islice(self._queue.values(), self._most)]
+        jobs = [self._queue.popitem(last=False)[1] for _ in range(min(self._most, len(self._queue)))]
+        if self._wishful:
+            jobs.append(self._wishful.popitem(last=False)[1])
+        queries = [job.query for job in jobs]
         if not queries:
             return
-        jobs = [self._queue.popitem(last=False)[1] for _ in queries]
         if not self._worker.pending and self._pace.seconds(queries) <= LOOP_SECONDS:
             self._settle(jobs, self._outcomes(queries))
         else:
             self._away = asyncio.create_task(self._send_away(jobs, queries))
         if self._jobs:
             self._watch()
-        if self._queue:
+        if self._queue or self._wishful:
             self._schedule()
 
     async def _send_away(self, jobs: list[_Job], queries: list[Query]) -> None:
@@ -148,7 +152,7 @@ class Batcher:
         finally:
             self._away = None
             self._settle(jobs, outcomes)
-            if self._queue:
+            if self._queue or self._wishful:
                 self._schedule()
 
     def _outcomes(self, queries: Sequence[Query]) -> Sequence[Outcome]:

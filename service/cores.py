@@ -46,8 +46,9 @@ class Cores:
             ended: whether there is nothing behind them.
         """
         behind = query.shape.offset + query.k
-        ended = ended or len(entries) < query.k or behind + query.k > query.deepest
-        warnings = query.warnings if len(entries) == query.k else (*query.warnings, "filters_exhausted")
+        exhausted = len(entries) < min(query.k, query.deepest - query.shape.offset)
+        ended = ended or exhausted or behind >= query.deepest
+        warnings = (*query.warnings, "filters_exhausted") if exhausted else query.warnings
         return (
             b'{"model_version":"%b","strategy":"%b","user_known":%b,"items":[%b],"warnings":[%b],"next_cursor":%b}'
             % (

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from model.errors import HdrmError, UnavailableError
+from model.errors import HdrmError, NothingKeptError, UnavailableError
 from service.events.schemas import EventBatch, EventRequest
 from service.requests import BatchRequest, ItemFields, NewItem, RankRequest, RecommendRequest
 from service.responses import FieldProblem
@@ -43,6 +43,7 @@ LONGEST_NAME = 100
 MOST_ERRORS = 20
 
 RULES = rules_of((RecommendRequest, RankRequest, BatchRequest, EventRequest, EventBatch, NewItem, ItemFields))
+PARTS = (["body"], ["query"], ["path"], ["header"])  # of a request
 UNION_TAGS = ("event", "batch")  # which of the allowed bodies it was taken for
 
 logger = logging.getLogger("hdrm.service")
@@ -109,6 +110,8 @@ def problem_of(error: Exception, *, request_id: str) -> Problem:
     if isinstance(error, Problem):
         return error
     logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    if isinstance(error, NothingKeptError):
+        return Problem(503, "events_unavailable", "This service keeps no events.")
     if isinstance(error, UnavailableError):
         return Problem(503, "unavailable", "Something the service needs is not there now.")
     return internal_error()
@@ -160,7 +163,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 def _matching(scope: Scope) -> list[Route]:
     """The routes of a request's path, whatever their methods: the framework's own answer names those of one alone."""
-    routes = [route for route in scope["app"].routes if isinstance(route, Route)]
+    routes: list[Route] = scope["app"].state.routes
     return [route for route in routes if route.matches(scope)[0] != Match.NONE]
 
 
@@ -188,13 +191,20 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
             return FieldProblem(
                 field="body", message="expected a JSON object, sent with Content-Type: application/json"
             )
-        case "extra_forbidden", [*_, name]:
-            return FieldProblem(field=_printable(str(name)), message="there is no such field")
-        case "missing", [*_, name]:
-            return FieldProblem(field=str(name), message="this field is required", allowed=_allowed(str(name)))
+        case "extra_forbidden", location:
+            return FieldProblem(field=_field(location), message="there is no such field")
+        case "missing", location:
+            field = _field(location)
+            return FieldProblem(field=field, message="this field is required", allowed=_allowed(field))
         case _, location:
-            field = _printable(".".join(map(str, location[1:] or location)))
+            field = _field(location)
             return FieldProblem(field=field, message=_printable(error["msg"]), allowed=_allowed(field))
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """The name of a field, with those that it lies within; FastAPI's locations begin with where it stood."""
+    names = location[1:] if list(location[:1]) in PARTS else location
+    return _printable(".".join(map(str, names or location))) or "body"
 
 
 def _location(error: Mapping[str, Any]) -> list[int | str]:

@@ -1,6 +1,8 @@
 """Who may do what: before anything else looks at a request."""
 
 import math
+import re
+from functools import partial
 
 from limits import RateLimitItem
 from starlette.requests import Request
@@ -15,6 +17,7 @@ __all__ = ["Guard", "scope_needed"]
 
 OPEN = {"/livez", "/readyz", "/openapi.json", "/docs"}
 OPEN_BELOW = "/docs/"
+SIMILAR = re.compile(r"/v1/users/[^/]+/similar")
 
 
 def scope_needed(method: str, path: str) -> KeyScope | None:
@@ -24,7 +27,7 @@ def scope_needed(method: str, path: str) -> KeyScope | None:
     """
     if path in OPEN or path.startswith(OPEN_BELOW):
         return None
-    if path.startswith("/v1/users/") and not (method == "GET" and path.endswith("/similar")):
+    if path.startswith("/v1/users/") and not (method == "GET" and SIMILAR.fullmatch(path)):
         return "admin"
     if method in {"PUT", "PATCH", "DELETE"} or path == "/v1/events":
         return "write"
@@ -74,7 +77,12 @@ class Guard:
         if needed not in key.scopes:
             raise Problem(403, "forbidden", f"This needs a key with the scope {needed}.")
         rate = self._rate(key)
-        if rate is not None and (wait := await self._rates.wait_seconds(rate, key.id)):
+        if rate is not None:
+            scope["state"]["charge"] = partial(self._charge, rate, key.id)
+            await self._charge(rate, key.id, 1)
+
+    async def _charge(self, rate: RateLimitItem, key_id: str, requests: int) -> None:
+        if wait := await self._rates.wait_seconds(rate, key_id, requests):
             headers = {"Retry-After": str(math.ceil(wait))}
             raise Problem(429, "rate_limited", f"The key may make no more than {rate}.", headers=headers)
 

@@ -43,6 +43,9 @@ class Keeper:
             Problem: 404, there is none of this id.
         """
         await self._live.catch_up()
+        return self._item(item_id)
+
+    def _item(self, item_id: str) -> ItemState:
         items = self._state.items
         index = items.index(item_id)
         if index is None:
@@ -62,24 +65,26 @@ class Keeper:
         """Describe an item anew; whether it is new, and what it is then.
 
         Raises:
-            UnavailableError: this cannot be kept.
+            UnavailableError: this cannot be kept, or not be read again now.
         """
         await self._live.catch_up()
         is_new = self._state.items.index(item_id) is None
         await self._log.append([item_change(item_id, described.model_dump(), creates=True, timestamp=self._clock())])
-        return is_new, await self.item(item_id)
+        await self._live.certainly()
+        return is_new, self._item(item_id)
 
     async def change_item(self, item_id: str, fields: ItemFields) -> ItemState:
         """Change some of what is known of an item.
 
         Raises:
             Problem: 404, there is none of this id.
-            UnavailableError: this cannot be kept.
+            UnavailableError: this cannot be kept, or not be read again now.
         """
         await self.item(item_id)
         facts = fields.model_dump(include=fields.model_fields_set)
         await self._log.append([item_change(item_id, facts, creates=False, timestamp=self._clock())])
-        return await self.item(item_id)
+        await self._live.certainly()
+        return self._item(item_id)
 
     async def user(self, user_id: str) -> UserState:
         """All that is stored of a user.
@@ -109,10 +114,10 @@ class Keeper:
         """Forget a user.
 
         Raises:
-            UnavailableError: this cannot be kept; nothing is acknowledged.
+            UnavailableError: this cannot be kept, or not be read again now.
         """
         await self._live.catch_up()
         in_model = self._state.histories.in_model(user_id)
         events = await self._log.delete_user(deletion_of(user_id, timestamp=self._clock()))
-        await self._live.catch_up()
+        await self._live.certainly()
         return UserDeleted(user_id=user_id, events=events, in_model=in_model)

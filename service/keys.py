@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from filelock import FileLock
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from model.errors import ConfigError, UnavailableError
@@ -24,6 +24,7 @@ Scope = Literal["read", "write", "admin"]
 PREFIX = "hdrm"
 ID_BYTES, SECRET_BYTES = 4, 32
 LOCK_SECONDS = 10.0
+MOST_REQUESTS = 10**9  # of a rate
 
 
 class Key(BaseModel):
@@ -206,8 +207,12 @@ def parse_rate(rate: str) -> RateLimitItem:
         ConfigError: it is none.
     """
     try:
-        return parse(rate)
-    except ValueError as error:
+        [item] = parse_many(rate)
+        usable = 1 <= item.amount <= MOST_REQUESTS and item.multiples >= 1
+    except ValueError:
+        usable = False
+    if not usable:
         raise ConfigError(
             f"rate: got {rate!r}, expected a number of requests in a time, such as 100/second or 5000/hour"
-        ) from error
+        )
+    return item

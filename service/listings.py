@@ -40,12 +40,13 @@ class Listings:
         item = self._live.items.index(item_id)
         if item is None:
             raise item_unknown()
-        vector = self._places.of(np.array([item], np.int32))[1]
+        placed = self._places.new
+        vector = self._places.of(np.array([item], np.int32), placed)[1]
         if not len(vector):
             raise Problem(409, "item_unplaced", "The item is new, and too few have taken it to say what it is like.")
         gone = np.append(self._live.items.hidden, np.int32(item))
         excluded = Histories.of([gone[gone < self._places.size]])
-        [hits] = self._places.nearest(vector, [k], excluded, [gone], [self._allowed(category)])
+        [hits] = self._places.nearest(vector, [k], excluded, [gone], placed, [self._allowed(category)])
         return self._members(self._cores.nearest(hits.items, hits.distances, 1), k, category)
 
     def popular(self, k: int, category: str | None, window_seconds: float | None) -> bytes:
@@ -70,8 +71,10 @@ class Listings:
         best = chosen[np.argsort(-counts[chosen], kind="stable")[:k]].astype(np.int32)
         return self._members(self._cores.popular(best, 1, counts[best] / total), k, category)
 
-    def similar_users(self, user_id: str, k: int) -> list[tuple[str, float]]:
-        """The users nearest to a user and how far they are, as the training saw them; none to one without a history.
+    def similar_to(self, user_id: str) -> tuple[Int32, Int32]:
+        """What `similar_users` needs to know of a user: the history, and the users that are not to be told.
+
+        Apart from it, because what has happened since the training is looked at in the event loop alone.
 
         Raises:
             Problem: 404, the user is not known.
@@ -80,14 +83,17 @@ class Listings:
         if not known:
             unknown = FieldProblem(field="user_id", message="the model does not know this user")
             raise Problem(404, "user_unknown", "The model does not know this user.", errors=[unknown])
+        own = self._catalogue.users.index(user_id)
+        gone = [*self._without_history, *self._live.histories.deleted, *(() if own is None else (own,))]
+        return history, np.unique(np.array(gone, np.int32))
+
+    def similar_users(self, history: Int32, gone: Int32, k: int) -> list[tuple[str, float]]:
+        """The users nearest to one with this history, and how far they are; none to one without a history."""
         if not len(history):
             return []
         recommender = self._loaded.artifact.recommender
         vectors = recommender.user_vectors(Histories.of([history]), self._loaded.steps)
-        own = self._catalogue.users.index(user_id)
-        gone = [*self._without_history, *self._live.histories.deleted, *(() if own is None else (own,))]
-        excluded = Histories.of([np.unique(np.array(gone, np.int32))])
-        [hits] = self._users.search(vectors, [k], excluded)
+        [hits] = self._users.search(vectors, [k], Histories.of([gone]))
         ids = map(self._catalogue.users.id, hits.items.tolist())
         return list(zip(ids, hits.distances.tolist(), strict=True))
 

@@ -107,6 +107,7 @@ class Lookup:
         shape = Shape(
             allowed=np.unique(np.array(items, np.int32)),
             named=True,
+            ranked=True,
             explain=request.explain,
             fields=None if request.fields is None else frozenset(request.fields),
         )
@@ -137,7 +138,8 @@ class Lookup:
             raise _unknown(asked.unknown)
         histories, new, size = tuple(asked.histories), _joined(asked.new), self._live.items.size
         excluded = _joined([self._live.items.hidden, *gone])
-        wishes = f"{k} {options} {shape.offset} {len(excluded)}".encode()
+        warnings = tuple(dict.fromkeys(asked.warnings))
+        wishes = f"{k} {options} {shape.offset} {len(excluded)} {warnings}".encode()
         return Query(
             known=asked.known,
             histories=histories,
@@ -148,7 +150,7 @@ class Lookup:
             disliked=disliked,
             new=new,
             excluded_new=excluded[excluded >= size],
-            warnings=tuple(dict.fromkeys(asked.warnings)),
+            warnings=warnings,
             options=options,
         )
 

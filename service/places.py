@@ -41,14 +41,14 @@ class Places:
 
     @property
     def new(self) -> Placed:
-        """New items that have a place."""
+        """New items that have a place. To be asked once for what belongs together: another thread may change it."""
         return self._placement.placed
 
-    def of(self, items: Int32) -> tuple[Int32, Float32]:
+    def of(self, items: Int32, placed: Placed) -> tuple[Int32, Float32]:
         """Those of the items that have a place, in their order, and their tangent vectors."""
         if not len(items) or items.max() < self.size:
             return items, self._vectors[items]
-        new, places = self.new
+        new, places = placed
         known = items[(items < self.size) | np.isin(items, new)]
         vectors, own = np.empty((len(known), self._vectors.shape[1]), np.float32), known < self.size
         vectors[own] = self._vectors[known[own]]
@@ -65,6 +65,7 @@ class Places:
         ks: Sequence[int],
         excluded: Histories,
         excluded_new: Sequence[Int32],
+        placed: Placed,
         allowed: Allowed = None,
     ) -> list[Hits]:
         """The nearest items to tangent vectors, new ones among them.
@@ -72,14 +73,16 @@ class Places:
         Args:
             vectors, ks, excluded: as of `Retriever.search`.
             excluded_new: for every vector, new items that must not be returned.
+            placed: the new items.
             allowed: as of `Retriever.search`, but new items can be in it.
         """
-        new, found = self.new, self._index.search(vectors, ks, excluded, self._own(allowed))
-        if not len(new.items):
+        found = self._index.search(vectors, ks, excluded, self._own(allowed))
+        if not len(placed.items):
             return found
         own = [None] * len(found) if allowed is None else allowed
         return [
-            self._with_new(hits, new, *each) for hits, *each in zip(found, vectors, ks, excluded_new, own, strict=True)
+            self._with_new(hits, placed, *each)
+            for hits, *each in zip(found, vectors, ks, excluded_new, own, strict=True)
         ]
 
     def _own(self, allowed: Allowed) -> Allowed:

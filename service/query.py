@@ -23,6 +23,7 @@ class Shape:
     Attributes:
         allowed: items that may be answered, ascending, new ones included; None for all.
         named: whether they were named one by one: then even those without a place are answered, last.
+        ranked: whether all of them are answered at once.
         novelty, diversity, explain: as in the request.
         fields: what is answered of an item; None for everything.
         offset: items of the list that were answered before.
@@ -30,6 +31,7 @@ class Shape:
 
     allowed: Int32 | None = None
     named: bool = False
+    ranked: bool = False
     novelty: float = 0.0
     diversity: float = 0.0
     explain: bool = False

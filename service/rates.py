@@ -41,17 +41,17 @@ class Rates:
             storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=PREFIX, **options)
             self._shared = SlidingWindowCounterRateLimiter(storage)
 
-    async def wait_seconds(self, rate: RateLimitItem, who: str) -> float:
-        """Count one request: 0 if it may be made, otherwise how long until one may be."""
+    async def wait_seconds(self, rate: RateLimitItem, who: str, requests: int = 1) -> float:
+        """Count requests: 0 if they may be made, otherwise how long until one may be."""
         if self._shared is not None and time.monotonic() >= self._away_until:
             try:
                 async with asyncio.timeout(self._timeout):
-                    return await _count(self._shared, rate, who)
+                    return await _count(self._shared, rate, who, requests)
             except Exception as error:
                 self._away_until = time.monotonic() + PAUSE_SECONDS
                 logger.warning("rates: counting without redis (%s)", type(error).__name__)
                 await self._disconnect()
-        return await _count(self._own, rate, who)
+        return await _count(self._own, rate, who, requests)
 
     async def close(self) -> None:
         """Release what it holds."""
@@ -65,8 +65,8 @@ class Rates:
                     await self._pool.disconnect()
 
 
-async def _count(limiter: SlidingWindowCounterRateLimiter, rate: RateLimitItem, who: str) -> float:
-    if await limiter.hit(rate, who):
+async def _count(limiter: SlidingWindowCounterRateLimiter, rate: RateLimitItem, who: str, requests: int) -> float:
+    if await limiter.hit(rate, who, cost=requests):
         return 0.0
     stats = await limiter.get_window_stats(rate, who)
     return max(stats.reset_time - time.time(), 0.001)

@@ -164,7 +164,7 @@ class BatchRequest(Strict):
         json_schema_extra={"examples": [{"requests": [{"user_id": "196"}, {"user_id": "186", "k": 5}]}]}
     )
 
-    requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_ENTRIES)] = Field(
+    requests: Annotated[list[Any], Field(min_length=1, max_length=MOST_ENTRIES)] = Field(
         description="objects as for /v1/recommend"
     )
 

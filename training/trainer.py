@@ -73,11 +73,21 @@ class TrainingRun:
         seed: of all randomness, the split's included.
         models: directory of the model store.
         observer: who is told about progress.
+        deletions_until: when the last deletion of a user was that the data respects, seconds since 1970.
     """
 
     def __init__(
-        self, dataset: Dataset, config: TrainConfig, *, preset: str, seed: int, models: Path, observer: Observer
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        *,
+        preset: str,
+        seed: int,
+        models: Path,
+        observer: Observer,
+        deletions_until: float = 0.0,
     ) -> None:
+        self.deletions_until = deletions_until
         self.dataset, self.config, self.preset, self.seed, self.observer = dataset, config, preset, seed, observer
         self.store = ModelStore(models)
         # the fingerprint is that of the tables alone; what their order means makes a difference too
@@ -191,6 +201,7 @@ class TrainingRun:
                 items=len(split.items),
                 interactions=len(split.train.items),
                 ordered=split.ordered,
+                deletions_until=self.deletions_until,
             ),
             "protocol": split.protocol,
             "metrics": metrics,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from service.errors import Problem
+from model.errors import NothingKeptError
 from service.events.event import Event
 from service.events.record import Deletion, Record
 
@@ -108,5 +108,5 @@ class NoLog:
         """See `EventLog.close`."""
 
 
-def _keeps_nothing() -> Problem:
-    return Problem(503, "events_unavailable", "This service keeps no events.")
+def _keeps_nothing() -> NothingKeptError:
+    return NothingKeptError("this service keeps no events", hint="set HDRM_EVENTS, or make the folder writable")

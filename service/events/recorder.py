@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +11,8 @@ from service.errors import field_problems
 from service.events.event import Effect, Event
 from service.events.log import EventLog
 from service.events.schemas import EventRequest, EventsResponse, RejectedEvent
+from service.live.live import Live
+from service.live.state import LiveState
 from service.responses import FieldProblem
 
 __all__ = ["Recorder"]
@@ -20,8 +23,9 @@ class Recorder:
 
     Args:
         log: where.
+        live: brings what follows from it up to date.
+        state: that.
         effects: of the types of events that there are.
-        knows_item: whether the model knows an item.
         count: told how many events were new, repeated and rejected.
         clock: seconds since 1970.
     """
@@ -29,24 +33,27 @@ class Recorder:
     def __init__(
         self,
         log: EventLog,
+        live: Live,
+        state: LiveState,
         effects: Mapping[str, Effect],
-        knows_item: Callable[[str], bool],
         count: Callable[[str, int], None],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
+        self._live = live
+        self._state = state
         self._effects = effects
-        self._knows_item = knows_item
         self._count = count
         self._clock = clock
 
-    async def record(self, sent: Sequence[Mapping[str, Any]]) -> EventsResponse:
+    async def record(self, sent: Sequence[Any]) -> EventsResponse:
         """Keep what is right of a batch. It survives a crash when this returns.
 
         Raises:
             UnavailableError: the log cannot be written; nothing of the batch is acknowledged.
         """
+        await self._live.catch_up()
         events, rejected = list[Event](), list[RejectedEvent]()
         for index, one in enumerate(sent):
             checked = self._checked(one)
@@ -60,12 +67,12 @@ class Recorder:
         return EventsResponse(
             accepted=len(events),
             repeated=new.count(False),
-            unknown_items=sum(not self._knows_item(event.item_id) for event in events),
+            unknown_items=sum(self._state.items.index(event.item_id) is None for event in events),
             rejected=len(rejected),
             errors=rejected,
         )
 
-    def _checked(self, sent: Mapping[str, Any]) -> Event | list[FieldProblem]:
+    def _checked(self, sent: Any) -> Event | list[FieldProblem]:
         try:
             wanted = EventRequest.model_validate(sent)
         except ValidationError as error:
@@ -74,6 +81,9 @@ class Recorder:
             return [FieldProblem(field="type", message="there is no such type", allowed=", ".join(self._effects))]
         now = self._clock()
         given = now if wanted.timestamp is None else wanted.timestamp
+        if given <= self._state.histories.deletions.get(wanted.user_id, -inf):
+            # most likely one that is sent again: it would bring back what was to be forgotten
+            return [FieldProblem(field="timestamp", message="the user was deleted after this")]
         return Event(
             event_id=wanted.event_id,
             user_id=wanted.user_id,

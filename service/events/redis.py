@@ -153,9 +153,15 @@ class RedisLog:
         pipeline.execute_command("EVAL", script, len(keys), *keys, *arguments)
         if waits:
             pipeline.execute_command("WAITAOF", 1, 0, round(self._write_seconds * 1000))
+        else:  # it may have been started again, or set otherwise, since it was looked at
+            pipeline.info("persistence")
+            pipeline.config_get("appendfsync")
         replies: list[Any] = await pipeline.execute()
         if waits and replies[1][0] < 1:
             raise TimeoutError
+        if not waits and not (replies[1]["aof_enabled"] and replies[2]["appendfsync"] == "always"):
+            self._waits = None
+            raise _not_durable("does not write to its disk any more", "appendonly yes, appendfsync always")
         return replies[0]
 
 

@@ -37,7 +37,7 @@ def _seconds(value: Any) -> Any:
 Time = Annotated[
     float,
     BeforeValidator(_seconds),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
 ]
 
 
@@ -59,7 +59,7 @@ class EventRequest(BaseModel):
         description="view, like and purchase add the item to the user's history; dislike takes it out of it and "
         "keeps it from being recommended; remove takes it out. `HDRM_EVENT_TYPES` may name others"
     )
-    timestamp: Time | None = Field(
+    timestamp: Annotated[Time, Field(ge=0)] | None = Field(
         None, description="when: seconds since 1970, or a time with its zone; now if it is not given or lies ahead"
     )
     weight: Annotated[float, Field(gt=0, le=1e6)] = Field(1.0, description="how much it says, in later training")
@@ -72,7 +72,7 @@ class EventBatch(BaseModel):
         strict=True, extra="forbid", frozen=True, json_schema_extra={"examples": [{"events": [EXAMPLE]}]}
     )
 
-    events: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_EVENTS)] = Field(
+    events: Annotated[list[Any], Field(min_length=1, max_length=MOST_EVENTS)] = Field(
         description="objects as a single event is sent"
     )
 

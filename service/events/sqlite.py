@@ -1,6 +1,7 @@
 """The log in a SQLite file, for the processes of one machine."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ INSERT = "INSERT OR IGNORE INTO records (record_id, user_id, body) VALUES (?, ?,
 SELECT = "SELECT seq, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
 NEWEST = "SELECT coalesce(max(seq), 0) FROM records"
 OF_USER = "SELECT body FROM records WHERE user_id = ? ORDER BY seq"
+CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 DELETE = "DELETE FROM records WHERE user_id = ?"
 
 Row = tuple[str, str | None, str]
@@ -60,6 +62,9 @@ class SqliteLog:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(
+                os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            )  # nobody else's business; what is beside takes after it
             self._mark = Mark(_mark_of(path))
             self._writer = _connect(path)
             self._writer.executescript(SCHEMA)
@@ -112,6 +117,7 @@ class SqliteLog:
             events = len(self._of_user(deletion.user_id))
             self._writer.execute(DELETE, (deletion.user_id,))
             self._writer.execute(INSERT, _row(deletion))
+        self._writer.execute(CHECKPOINT).fetchall()  # what was deleted would stay in the write-ahead file
         return events
 
     def _of_user(self, user_id: str) -> list[Event]:

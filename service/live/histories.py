@@ -1,6 +1,6 @@
 """Users' histories as they are now: what the model brought, and what happened since."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,9 +10,10 @@ import numpy.typing as npt
 from model.artifact import Catalogue
 from service.events.event import Effect, Event
 
-__all__ = ["LiveHistories", "LiveHistory"]
+__all__ = ["NOTHING", "LiveHistories", "LiveHistory"]
 
 Int32 = npt.NDArray[np.int32]
+When = tuple[float, int]  # time, place in the log
 
 NOTHING: Int32 = np.zeros(0, np.int32)
 
@@ -36,15 +37,24 @@ class LiveHistory:
 
 @dataclass(slots=True)
 class _Since:
-    """What happened since the model was trained, in the order of time; and what it comes to, until more happens."""
+    """What happened to a user's items since the model was trained: of each item the last, which is all that counts.
 
-    deleted: bool = False  # and with it what the model brought
-    events: list[tuple[float, int, int, Effect]] = field(default_factory=list)  # time, place in the log, item, effect
+    Attributes:
+        before: what the model brought.
+        last: when something last happened to each item, and what it did.
+        taken: when, and the item, of those whose last was an addition, in the order of time.
+        history: what it comes to, until more happens.
+    """
+
+    before: Int32
+    known: bool
+    last: dict[int, tuple[When, Effect]] = field(default_factory=dict)
+    taken: list[tuple[When, int]] = field(default_factory=list)
     history: LiveHistory | None = None
 
 
 class LiveHistories:
-    """Of all users, for one model.
+    """Of all users, for one model. To be used by one thread.
 
     Events are taken in the order of their own times; those of one time in the order of the log. They all come after the
     history that the model brought. An item that is taken up again moves to the newest place.
@@ -53,13 +63,26 @@ class LiveHistories:
         catalogue: of the model.
         effects: of the types of events; those of other types change nothing.
         index: of an item; None of one that nobody has described.
+        deletions_until: when the last deletion was that the training knew of, seconds since 1970.
+
+    Attributes:
+        deleted: of the users that the model knows, those that it may not use.
+        deletions: when each user was last deleted.
     """
 
-    def __init__(self, catalogue: Catalogue, effects: Mapping[str, Effect], index: Callable[[str], int | None]) -> None:
-        self.deleted: set[int] = set()  # of the users that the model knows
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        effects: Mapping[str, Effect],
+        index: Callable[[str], int | None],
+        deletions_until: float = -np.inf,
+    ) -> None:
+        self.deleted: set[int] = set()
+        self.deletions: dict[str, float] = {}
         self._catalogue = catalogue
         self._effects = effects
         self._index = index
+        self._deletions_until = deletions_until
         self._since: dict[str, _Since] = {}
         self._place = 0
 
@@ -69,17 +92,31 @@ class LiveHistories:
         effect, item = self._effects.get(event.type), self._index(event.item_id)
         if effect is None or item is None:
             return None
-        since = self._since.setdefault(event.user_id, _Since())
-        insort(since.events, (event.timestamp, self._place, item, effect))
-        since.history = None
+        since = self._since.get(event.user_id)
+        if since is None:
+            user = self._catalogue.users.index(event.user_id)
+            before = NOTHING if user is None else self._catalogue.histories[user]
+            since = self._since[event.user_id] = _Since(before, known=True)
+        since.known, since.history = True, None
+        when, last = (event.timestamp, self._place), since.last.get(item)
+        if last is None or when > last[0]:
+            if last is not None and last[1] == "add":
+                del since.taken[bisect_left(since.taken, (last[0], item))]
+            since.last[item] = when, effect
+            if effect == "add":
+                insort(since.taken, (when, item))
         return item, effect
 
-    def delete(self, user_id: str) -> None:
-        """Forget a user, for good of what was before."""
+    def delete(self, user_id: str, timestamp: float) -> None:
+        """Forget a user: what happened, and what the model brought, if its training did not know better."""
+        self.deletions[user_id] = timestamp
         user = self._catalogue.users.index(user_id)
+        if user is not None and timestamp <= self._deletions_until:
+            self._since.pop(user_id, None)  # what the model has of this user came later
+            return
         if user is not None:
             self.deleted.add(user)
-        self._since[user_id] = _Since(deleted=True)
+        self._since[user_id] = _Since(NOTHING, known=False)
 
     def in_model(self, user_id: str) -> bool:
         """Whether the model was trained on a user, and that may be used."""
@@ -92,25 +129,31 @@ class LiveHistories:
         if since is None:
             return None
         if since.history is None:
-            since.history = self._made(user_id, since)
+            since.history = self._made(since)
         return since.history
 
-    def _made(self, user_id: str, since: _Since) -> LiveHistory:
-        user = None if since.deleted else self._catalogue.users.index(user_id)
-        before = NOTHING if user is None else self._catalogue.histories[user]
-        items = dict.fromkeys(before.tolist())
-        disliked: set[int] = set()
-        for _, _, item, effect in since.events:
-            items.pop(item, None)
-            disliked.discard(item)
-            if effect == "add":
-                items[item] = None
-            elif effect == "dislike":
-                disliked.add(item)
-        taken, size = np.array(list(items), np.int32), len(self._catalogue.items)
-        return LiveHistory(
-            known=user is not None or bool(since.events),
-            items=taken[taken < size],
-            new=taken[taken >= size],
-            disliked=np.array(sorted(disliked), np.int32),
-        )
+    def newest(self, user_id: str, most: int) -> Int32:
+        """The newest items of a user that the model has, newest last: at most so many, and soon told."""
+        since = self._since.get(user_id)
+        if since is None:
+            user = self._catalogue.users.index(user_id)
+            return NOTHING if user is None else self._catalogue.histories[user][-most:]
+        size, items = len(self._catalogue.items), list[int]()
+        for _, item in reversed(since.taken):
+            if len(items) == most:
+                break
+            if item < size:
+                items.append(item)
+        for item in since.before[::-1].tolist():
+            if len(items) == most:
+                break
+            if item not in since.last:
+                items.append(item)
+        return np.array(items[::-1], np.int32)
+
+    def _made(self, since: _Since) -> LiveHistory:
+        kept = [item for item in since.before.tolist() if item not in since.last]
+        items = np.array(kept + [item for _, item in since.taken], np.int32)
+        size = len(self._catalogue.items)
+        disliked = sorted(item for item, (_, effect) in since.last.items() if effect == "dislike")
+        return LiveHistory(since.known, items[items < size], items[items >= size], np.array(disliked, np.int32))

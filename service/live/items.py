@@ -29,6 +29,7 @@ class LiveItems:
         size: items of the model.
         fragments: JSON of each item that was changed or is new, as in the model's own fragments.
         changed: facts of the items that were changed or are new.
+        hidden: items that are not to be shown, ascending.
         revision: a digest of all changes; equal revisions mean equal items.
     """
 
@@ -40,18 +41,10 @@ class LiveItems:
         self._new: dict[str, int] = {}
         self._ids: list[str] = []
         self.changed: dict[int, ItemFacts] = {}
-        self._hidden: set[int] = set()
-        self._hidden_sorted: Int32 | None = None
+        self.hidden: Int32 = np.zeros(0, np.int32)
 
     def __len__(self) -> int:
         return self.size + len(self._new)
-
-    @property
-    def hidden(self) -> Int32:
-        """Items that are not to be shown, ascending."""
-        if self._hidden_sorted is None:
-            self._hidden_sorted = np.array(sorted(self._hidden), np.int32)
-        return self._hidden_sorted
 
     def index(self, item_id: str) -> int | None:
         """Of an item, None if there is none of this id."""
@@ -69,7 +62,8 @@ class LiveItems:
 
     def is_hidden(self, index: int) -> bool:
         """Whether an item is not to be shown."""
-        return index in self._hidden
+        place = int(np.searchsorted(self.hidden, index))
+        return place < len(self.hidden) and int(self.hidden[place]) == index
 
     def counts(self, items: Int32) -> Int64:
         """Interactions that the model was trained on, of each of these items; none of new ones."""
@@ -89,8 +83,8 @@ class LiveItems:
         facts = dict(change.facts)
         hidden = facts.pop("hidden", self.is_hidden(index))
         if hidden != self.is_hidden(index):
-            (self._hidden.add if hidden else self._hidden.remove)(index)
-            self._hidden_sorted = None
+            place = int(np.searchsorted(self.hidden, index))
+            self.hidden = np.insert(self.hidden, place, index) if hidden else np.delete(self.hidden, place)
         self.changed[index] = replace(self.facts(index), **facts)
         self.fragments[index] = fragment(change.item_id, self.changed[index])
         self.revision = hashlib.blake2b(self.revision + pack(change), digest_size=DIGEST_BYTES).digest()

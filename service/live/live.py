@@ -10,6 +10,7 @@ from service.events.log import EventLog, Sink
 __all__ = ["Live"]
 
 RETRY_SECONDS = 1.0
+CERTAIN_SECONDS = 5.0
 
 logger = logging.getLogger("hdrm.service")
 
@@ -61,6 +62,18 @@ class Live:
                 await self._follower.catch_up()
         except (UnavailableError, TimeoutError) as error:
             self._recover(error)
+
+    async def certainly(self) -> None:
+        """Take in what was acknowledged until now, for who has just been acknowledged something.
+
+        Raises:
+            UnavailableError: the log cannot be read now.
+        """
+        try:
+            async with asyncio.timeout(CERTAIN_SECONDS):
+                await self._follower.catch_up()
+        except TimeoutError as error:
+            raise UnavailableError("events: what was written cannot be read again in time") from error
 
     async def close(self) -> None:
         """Release what it holds."""

@@ -10,6 +10,7 @@ more take it.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,9 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 PLACED_BY = 5  # users with a history that have to have taken an item
-MOST_TAKERS = 256  # whose vectors are kept; later ones change nothing
-GROWTH = 1.25  # takers for each one before that make it worth placing again: what is cached is lost by it
+# how many of the first who took an item make its place: a quarter more at each step, since what is cached is lost by it
+LADDER = tuple(sorted({round(PLACED_BY * 1.25**step) for step in range(18)}))
+MOST_TAKERS = 2 * LADDER[-1]  # whose vectors are kept, so that others step in for those who are deleted
 ALIKE = 0.02  # share of the catalogue whose radii are taken for those of one popularity
 LEAST_ALIKE = 5
 DIGEST_BYTES = 16
@@ -59,7 +61,8 @@ class Placed(NamedTuple):
 
 
 class Placement:
-    """Of the new items of one model. What it comes to depends on the log alone, not on how it was read.
+    """Of the new items of one model. What it comes to depends on the log alone, not on how or when it was read: a place
+    is a function of those who have taken the item now, in the order they did.
 
     Args:
         vectors: of the model's items, (m, d).
@@ -76,8 +79,13 @@ class Placement:
         self.revision = b""
         self._catalogue, self._counts, self._users = vectors, counts, users
         self._takers: dict[int, dict[str, Float32]] = {}
-        self._places: dict[int, tuple[int, Float32]] = {}  # by how many takers, and where
+        self._places: dict[int, tuple[tuple[str, ...], Float32]] = {}  # by whom, and where
         self._radii: tuple[Int64, Float32] | None = None
+
+    def takes(self, item: int, user_id: str) -> bool:
+        """Whether it is of use to know that a user took an item: the first time, of those who come first."""
+        takers = self._takers.get(item, {})
+        return user_id not in takers and len(takers) < MOST_TAKERS
 
     def apply(self, taken: Sequence[Taken]) -> None:
         """Take in what happened, in the log's order."""
@@ -85,37 +93,40 @@ class Placement:
             return
         histories = [one.history for one in taken if one.history is not None]
         vectors: Iterator[Float32] = iter(self._users(histories) if histories else ())
-        before = self.revision
+        touched = dict[int, None]()
         for one in taken:
-            for item in list(self._takers) if one.item is None else [one.item]:
+            items = list(self._takers) if one.item is None else [one.item]
+            vector = None if one.history is None else next(vectors)
+            for item in items:
                 takers = self._takers.setdefault(item, {})
-                if one.history is None:
-                    takers.pop(one.user_id, None)
-                else:
-                    vector = next(vectors)
-                    if len(takers) < MOST_TAKERS:
-                        takers[one.user_id] = vector
-                self._place(item, takers)
-        if self.revision != before:
-            items = np.array(sorted(self._places), np.int32)
-            rows = [self._places[item][1] for item in items.tolist()]
-            self.placed = Placed(items, np.array(rows, np.float32).reshape(-1, self._catalogue.shape[1]))
+                if vector is None:
+                    if takers.pop(one.user_id, None) is None:
+                        continue
+                elif one.user_id not in takers and len(takers) < MOST_TAKERS:
+                    takers[one.user_id] = vector
+                touched[item] = None
+        if any([self._place(item) for item in touched]):
+            items = sorted(self._places)
+            rows = np.array([self._places[item][1] for item in items], np.float32).reshape(-1, self._catalogue.shape[1])
+            self.placed = Placed(np.array(items, np.int32), rows)
+            content = self.placed.items.tobytes() + rows.tobytes()
+            self.revision = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() if items else b""
 
-    def _place(self, item: int, takers: dict[str, Float32]) -> None:
-        n, before = len(takers), self._places.get(item, (0, None))[0]
-        if n < PLACED_BY:
-            if self._places.pop(item, None) is not None:
-                self._note(item, b"")
-        elif not before / GROWTH < n < before * GROWTH or before == 0:
-            mean: Float64 = np.mean(list(takers.values()), axis=0, dtype=np.float64)
-            length = float(np.sqrt(np.vecdot(mean, mean)))
-            place = (mean * (self._radius(n) / max(length, TINY))).astype(np.float32)
-            self._places[item] = (n, place)
-            self._note(item, place.tobytes())
-
-    def _note(self, item: int, what: bytes) -> None:
-        content = b"%b %d %b" % (self.revision, item, what)
-        self.revision = hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+    def _place(self, item: int) -> bool:
+        """Find the place of an item anew; whether it is another."""
+        takers = self._takers[item]
+        counted = max((step for step in LADDER if step <= len(takers)), default=0)
+        by = tuple(islice(takers, counted))
+        if by == self._places.get(item, ((), None))[0]:
+            return False
+        if not by:
+            del self._places[item]
+            return True
+        mean: Float64 = np.mean([takers[user] for user in by], axis=0, dtype=np.float64)
+        length = float(np.sqrt(np.vecdot(mean, mean)))
+        place = (mean * (self._radius(counted) / max(length, TINY))).astype(np.float32)
+        self._places[item] = by, place
+        return True
 
     def _radius(self, n: int) -> float:
         """The median radius of the model's items that about n users have taken."""

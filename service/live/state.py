@@ -8,7 +8,7 @@ import numpy.typing as npt
 from model.history import Histories
 from service.events.event import Effect, Event
 from service.events.record import Deletion, ItemChange, Record
-from service.live.histories import LiveHistories, LiveHistory
+from service.live.histories import NOTHING, LiveHistories
 from service.live.items import LiveItems
 from service.live.placement import Placement, Taken
 from service.live.recent import Recent
@@ -35,10 +35,11 @@ class LiveState:
             return recommender.user_vectors(Histories.of(histories), loaded.steps)
 
         self.items = LiveItems(catalogue)
-        self.histories = LiveHistories(catalogue, effects, self.items.index)
+        until = loaded.artifact.manifest.data.deletions_until
+        self.histories = LiveHistories(catalogue, effects, self.items.index, until)
         self.placement = Placement(loaded.artifact.model.vectors, catalogue.counts, users)
         self.recent = Recent()
-        self._catalogue = catalogue
+        self._newest = loaded.artifact.manifest.model.history.max_length  # all that an answer looks at
 
     @property
     def revision(self) -> bytes:
@@ -47,37 +48,36 @@ class LiveState:
 
     def apply(self, records: Sequence[Record]) -> None:
         """Take records of the log that were not applied before."""
-        taken = list[Taken]()
+        taken, dropped = list[Taken](), set[str]()
         for record in records:
             match record:
                 case Event():
-                    self._event(record, taken)
+                    self._event(record, taken, dropped)
                 case ItemChange():
                     self.items.apply(record)
                 case Deletion():
-                    self.histories.delete(record.user_id)
+                    self.histories.delete(record.user_id, record.timestamp)
+                    self.recent.forget(record.user_id)
                     taken.append(Taken(None, record.user_id, None))
+                    dropped.add(record.user_id)
         self.placement.apply(taken)
 
-    def _event(self, event: Event, taken: list[Taken]) -> None:
+    def _event(self, event: Event, taken: list[Taken], dropped: set[str]) -> None:
+        """Take an event; `dropped` are those who may have ceased to be takers since the placement was told."""
         item = self.items.index(event.item_id)
         is_new = item is not None and item >= self.items.size
+        before = NOTHING
         # of the model's own items, which are nearly all, nobody needs to know it
-        before = self._history(event.user_id) if is_new else None
+        if item is not None and is_new and (dropped or self.placement.takes(item, event.user_id)):
+            before = self.histories.newest(event.user_id, self._newest)
         happened = self.histories.apply(event)
         if happened is None:
             return
         item, effect = happened
         if effect == "add":
-            self.recent.add(item, event.timestamp)
-        if before is not None and effect == "add" and len(before):
-            taken.append(Taken(item, event.user_id, before))
-        elif is_new and effect != "add":
+            self.recent.add(item, event.user_id, event.timestamp)
+            if len(before):
+                taken.append(Taken(item, event.user_id, before))
+        elif is_new:
             taken.append(Taken(item, event.user_id, None))
-
-    def _history(self, user_id: str) -> Int32:
-        live: LiveHistory | None = self.histories.of(user_id)
-        if live is not None:
-            return live.items
-        user = self._catalogue.users.index(user_id)
-        return np.zeros(0, np.int32) if user is None else self._catalogue.histories[user]
+            dropped.add(event.user_id)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.answers import Answers
 from service.requests import BatchRequest, RankRequest, RecommendRequest
 from service.responses import BatchResponse, RecommendResponse
-from service.routes.state import CLOSED, problems, running
+from service.routes.state import CLOSED, charge, problems, running
 
 __all__ = ["router"]
 
@@ -51,6 +51,8 @@ async def rank(request: Request, wanted: RankRequest, answers: Annotated[Answers
 )
 async def batch(request: Request, wanted: BatchRequest, answers: Annotated[Answers, Depends(running)]) -> Response:
     """Up to 1,000 requests at once. Each is answered as it would be alone; one that is wrong has a problem instead."""
+    if len(wanted.requests) > 1:
+        await charge(request, len(wanted.requests) - 1)
     body = await answers.batch(wanted.requests, request.state.request_id)
     return Response(body, media_type="application/json")
 

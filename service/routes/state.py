@@ -11,7 +11,7 @@ from service.keeper import Keeper
 from service.responses import ProblemDetails
 from service.serving import Serving
 
-__all__ = ["CLOSED", "keeping", "problems", "recording", "running"]
+__all__ = ["CLOSED", "charge", "keeping", "problems", "recording", "running"]
 
 # of every route that is not open to all
 CLOSED = {
@@ -40,6 +40,16 @@ def keeping(request: Request) -> Keeper:
 def recording(request: Request) -> Recorder:
     """What keeps events; raises as `running`."""
     return _serving(request).recorder
+
+
+async def charge(request: Request, requests: int) -> None:
+    """Count further requests of the same key.
+
+    Raises:
+        Problem: 429, it may not make so many.
+    """
+    if "charge" in request.scope["state"]:
+        await request.scope["state"]["charge"](requests)
 
 
 def problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:

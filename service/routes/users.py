@@ -28,7 +28,8 @@ async def similar(
 ) -> SimilarUsersResponse:
     """The users nearest to a user, among those that the model was trained on. None to one without a history."""
     await answers.live.catch_up()
-    found = await answers.beside(answers.listings.similar_users, user_id, wanted.k)
+    history, gone = answers.listings.similar_to(user_id)
+    found = await answers.beside(answers.listings.similar_users, history, gone, wanted.k)
     return SimilarUsersResponse(
         request_id=request.state.request_id,
         model_version=answers.engine.loaded.version,

@@ -309,6 +309,26 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
     converse(app, exchange)
 
 
+def test_many_that_take_longer_do_not_hold_up_the_others(artifact: Artifact) -> None:
+    """Those are answered one in a batch, all others of a batch together."""
+    engine = Engine(Loaded(artifact, 3))
+    sizes = list[tuple[int, int]]()
+
+    def make(queries: Sequence[Query]) -> list[bytes]:
+        sizes.append((sum(query.is_plain for query in queries), len(queries)))
+        return engine.finish(queries, engine.infer(queries))
+
+    async def exchange() -> None:
+        async with batching(make, most=64, max_waiting=100, deadline_seconds=30.0) as (batcher, _, _):
+            wishes = [RecommendRequest(user_id=str(100 + n), novelty=0.5) for n in range(10)]
+            plain = [RecommendRequest(user_id=str(100 + n)) for n in range(20)]
+            queries = engine.prepare([*wishes, *plain])
+            await asyncio.gather(*(batcher.ask(query, str(n)) for n, query in enumerate(queries)))
+
+    asyncio.run(exchange())
+    assert sizes == [(20, 21)] + [(0, 1)] * 9
+
+
 def test_a_pace_says_how_long_a_batch_takes() -> None:
     queries = [Query(known=True, histories=(WRONG,), excluded=WRONG, k=k, key=str(k)) for k in (10, 20)]
     pace = Pace(batch=1.0, query=0.5, item=0.1, excluded=0.01)

@@ -1,5 +1,6 @@
 """Items that change, are hidden, are new; users that are looked at and forgotten."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from model.artifact import Artifact
 from model.history import Histories
 from service.app import Service, create_app
 from service.events.event import EFFECTS, Event
-from service.events.record import Record, deletion_of, item_change
+from service.events.record import Deletion, Record, deletion_of, item_change
 from service.live.placement import PLACED_BY
 from service.live.state import LiveState
 from service.registry import Loaded
@@ -184,6 +185,12 @@ def test_where_a_new_item_is_does_not_depend_on_how_the_log_was_read(artifact: A
 
     whole = state([])
     assert len(whole.placement.placed.items) > 0
+    # a process that starts later is not told of what was deleted in the meantime
+    gone = {record.user_id: n for n, record in enumerate(records) if isinstance(record, Deletion)}
+    later = LiveState(Loaded(artifact, 3), EFFECTS)
+    later.apply([r for n, r in enumerate(records) if not (isinstance(r, Event) and n < gone.get(r.user_id, -1))])
+    assert later.revision == whole.revision
+    np.testing.assert_array_equal(later.recent.counts(0, ITEMS + 3), whole.recent.counts(0, ITEMS + 3))
     for cuts in ([*range(1, len(records))], sorted(generator.choice(len(records), 9, replace=False).tolist())):
         other = state(cuts)
         assert other.revision == whole.revision
@@ -242,13 +249,46 @@ def test_all_that_is_stored_of_a_user_is_shown_and_forgotten(own: Settings, arti
 
     async def anew(client: Client) -> None:
         await check(client)
-        # who comes back begins anew, also with an event that had been kept before
+        # what is sent again is of before, and brings nothing back
+        old = {**event(1, "100", "i1003"), "timestamp": "2026-01-31T18:00:00Z"}
+        response = await client.post("/v1/events", json=old)
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "timestamp")
+        assert (await client.get("/v1/users/100")).status_code == 404
+        # who comes back begins anew
         await took(client, "i1003", "100")
         stored = (await client.get("/v1/users/100")).json()
         assert (stored["in_model"], stored["history"], len(stored["events"])) == (False, ["i1003"], 1)
 
     converse(create_app(own), exchange)
     converse(create_app(own), anew)
+
+
+def test_a_model_that_knew_of_a_deletion_may_use_what_came_later(artifact: Artifact) -> None:
+    data = artifact.manifest.data.model_copy(update={"deletions_until": 5.0})
+    knowing = replace(artifact, manifest=artifact.manifest.model_copy(update={"data": data}))
+    for model, kept in ((artifact, False), (knowing, True)):
+        state = LiveState(Loaded(model, 3), EFFECTS)
+        state.apply([deletion_of("100", timestamp=5.0)])
+        assert state.histories.in_model("100") is kept
+        state.apply([deletion_of("100", timestamp=6.0)])
+        assert state.histories.in_model("100") is False
+
+
+def test_what_was_written_is_answered_even_if_redis_is_slow(settings: Settings, durable_redis: RedisServer) -> None:
+    """Slower than requests wait for it."""
+    slow = settings.model_copy(update={"redis_url": SecretStr(durable_redis.url), "redis_timeout_seconds": 0.05})
+
+    async def exchange(client: Client) -> None:
+        async def paused(method: str, path: str, body: Any = None) -> httpx.Response:
+            durable_redis.command(b"CLIENT", b"PAUSE", b"300", b"ALL")
+            return await client.request(method, path, json=body)
+
+        assert (await paused("PUT", "/v1/items/n", {"title": "N"})).json()["title"] == "N"
+        assert (await paused("PATCH", "/v1/items/n", {"title": "M"})).json()["title"] == "M"
+        assert (await paused("DELETE", "/v1/users/100")).status_code == 200
+        assert (await client.post("/recommend", json={"user_id": "100"})).json()["user_known"] is False
+
+    converse(create_app(slow), exchange)
 
 
 def test_two_services_with_one_log_agree(own: Settings) -> None:

@@ -122,10 +122,28 @@ def test_what_was_deleted_is_not_in_the_file(tmp_path: Path) -> None:
         log = SqliteLog(tmp_path / "events.sqlite")
         await log.append([Event("e1", "somebody", "a secret item", "view", 1.0)])
         await log.delete_user(deletion_of("somebody", timestamp=2.0))
+        for path in tmp_path.iterdir():
+            assert b"a secret item" not in path.read_bytes()
+            assert path.stat().st_mode & 0o077 == 0
         await log.close()
 
     asyncio.run(run())
-    assert b"a secret item" not in (tmp_path / "events.sqlite").read_bytes()
+    assert (tmp_path / "events.sqlite").exists()
+
+
+def test_a_redis_that_ceases_to_write_to_its_disk_is_noticed(durable_redis: RedisServer) -> None:
+    async def run() -> None:
+        log = RedisLog(durable_redis.url, write_seconds=10, read_seconds=10)
+        await log.append(events(0, 1))
+        durable_redis.command(b"CONFIG", b"SET", b"appendonly", b"no")
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="redis"):
+                await log.append(events(1, 2))
+        durable_redis.command(b"CONFIG", b"SET", b"appendonly", b"yes")
+        await log.append(events(1, 2))
+        await log.close()
+
+    asyncio.run(run())
 
 
 def test_more_than_a_page_is_read_at_once(open_log: OpenLog) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from hdrm.deletions import deleted_users
 from model.artifact import Artifact
+from model.errors import UnavailableError
 from model.store import ModelStore
 from service.app import create_app
 from service.settings import Settings
@@ -191,7 +193,6 @@ def test_of_a_batch_each_event_is_accepted_or_rejected_for_itself(own: Settings)
         ({"event_id": "e"}, {"user_id", "item_id", "type"}),
         ({"events": []}, {"events"}),
         ({"events": 1}, {"events"}),
-        ({"events": [1]}, {"events.0"}),
         ({"events": [event()] * 1001}, {"events"}),
         ({"events": [event()], "more": 1}, {"more"}),
         ([event()], {"body"}),
@@ -207,6 +208,24 @@ def test_what_is_wrong_with_a_body_is_told_by_field(own: Settings, body: Any, fi
         assert {error["field"] for error in response.json()["errors"]} == fields
 
     converse(create_app(own), exchange)
+
+
+def test_what_is_no_object_is_rejected_for_itself(own: Settings) -> None:
+    async def exchange(client: httpx.AsyncClient) -> None:
+        answer = (await send(client, {"events": [event(), 5, None]})).json()
+        assert (answer["accepted"], answer["rejected"], [one["index"] for one in answer["errors"]]) == (1, 2, [1, 2])
+
+    converse(create_app(own), exchange)
+
+
+def test_a_log_that_is_damaged_ends_the_start(store: ModelStore, tmp_path: Path) -> None:
+    """Going on without it would bring back what was deleted and hidden."""
+    models = publish_model(tmp_path / "models").root
+    (models / "events.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(UnavailableError, match="events cannot be kept there"):
+        converse(create_app(Settings(models=models)), lambda client: client.get("/readyz"))  # type: ignore[arg-type,return-value]
+    with pytest.raises(UnavailableError, match="events cannot be kept there"):
+        deleted_users(models)
 
 
 def test_other_types_of_events_can_be_named(store: ModelStore, tmp_path: Path) -> None:

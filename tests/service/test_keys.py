@@ -95,6 +95,9 @@ def test_every_route_of_the_description_says_what_it_needs(guarded: Settings, ke
         assert {path for _, path in told if scope_needed("GET", path) is None} == {"/livez", "/readyz"}
         for path in ("/docs", "/openapi.json", "/livez", "/readyz"):
             assert (await client.get(path)).status_code == 200
+        reader = {"X-API-Key": made(keys, "read")}
+        for path in ("/v1/users/similar", "/v1/users/a/similar/", "/v1/users/a/b/similar", "/v1/users/a%2Fsimilar"):
+            assert (await client.get(path, headers=reader)).status_code == 403
         for path in ("/", "/nowhere", "/v1/models", "//livez", "/docsx", "/livez/"):
             assert (await client.get(path)).status_code == 401
 
@@ -158,6 +161,20 @@ def test_a_rate_is_counted_over_all_replicas_by_redis(guarded: Settings, keys: K
     assert statuses[-2:] == [200, 200]
 
 
+def test_a_batch_counts_for_as_many_as_it_has(guarded: Settings, keys: KeyFile) -> None:
+    token = made(keys, "read", rate="5/hour")
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        async def status(entries: int) -> int:
+            body = {"requests": [{"user_id": "100"}] * entries}
+            response = await client.post("/v1/recommend/batch", json=body, headers={"X-API-Key": token})
+            return response.status_code
+
+        assert [await status(3), await status(3), await status(1)] == [200, 429, 200]
+
+    converse(create_app(guarded), exchange)
+
+
 def test_without_keys_nobody_is_asked_and_the_first_key_changes_that(guarded: Settings, keys: KeyFile) -> None:
     async def exchange(client: httpx.AsyncClient) -> None:
         async def status(token: str = "") -> int:
@@ -202,6 +219,8 @@ def test_the_file_holds_no_key_and_survives_writers_at_the_same_time(keys: KeyFi
         ("x", (), None, "--scope: got none, allowed: read, write, admin"),
         ("x", ("root",), None, "--scope: got root"),
         ("x", ("read",), "many", "rate: got 'many', expected"),
+        ("x", ("read",), "0/second", "rate: got '0/second', expected"),
+        ("x", ("read",), "10/second;5/minute", "rate: got '10/second;5/minute', expected"),
     ],
 )
 def test_a_key_that_makes_no_sense_is_refused(

@@ -54,6 +54,21 @@ def test_a_history_is_the_models_and_what_came_after(artifact: Artifact) -> None
     assert sorted(ids(catalogue, found.disliked.tolist())) == sorted((fresh, before[2]))
 
 
+@given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from(sorted(EFFECTS)), st.integers(0, 5)), max_size=30))
+def test_the_newest_items_are_the_end_of_the_history(artifact: Artifact, what: list[tuple[int, str, int]]) -> None:
+    live = LiveHistories(artifact.catalogue, EFFECTS, artifact.catalogue.items.index)
+    before = ids(artifact.catalogue, artifact.catalogue.histories[0].tolist())
+    seen = [*before[:5], "i1003", "i1004", "i1005", "i1006"]
+    assert len(live.newest("100", 3)) == 3
+    for n, (item, type_, time) in enumerate(what):
+        live.apply(Event(str(n), "100", seen[item], type_, float(time)))
+        whole = live.of("100")
+        assert whole is not None
+        assert len(set(whole.items.tolist())) == len(whole.items)
+        for most in (1, 4, 1000):
+            np.testing.assert_array_equal(live.newest("100", most), whole.items[-most:])
+
+
 def test_what_the_model_does_not_know_changes_nothing(artifact: Artifact) -> None:
     live = LiveHistories(artifact.catalogue, EFFECTS, artifact.catalogue.items.index)
     take(live, *happened(("100", "no such item", "view", 1.0), ("100", "i1003", "no such type", 1.0)))

@@ -276,6 +276,66 @@ def test_a_cursor_is_of_one_model_and_of_one_wish(settings: Settings) -> None:
     converse(create_app(settings), exchange)
 
 
+def test_named_items_are_paged_through_to_the_last(settings: Settings, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"events_file": tmp_path / "events.sqlite"})
+
+    async def exchange(client: Client) -> None:
+        for name in ("a", "b"):
+            await client.put(f"/v1/items/{name}", json={})
+        named = [f"i{1003 + n}" for n in range(5)] + ["a", "b"]
+        for user in ("100", "stranger"):
+            request = {"user_id": user, "k": 3, "exclude_seen": False, "filter": {"allow": named}}
+            found, cursor = list[str](), None
+            for _ in range(3):
+                answer = (await client.post("/recommend", json=request | ({"cursor": cursor} if cursor else {}))).json()
+                RecommendResponse.model_validate(answer)
+                assert [item["rank"] for item in answer["items"]] == list(range(len(found) + 1, len(found) + 4))[
+                    : len(answer["items"])
+                ]
+                found, cursor = found + ids(answer), answer["next_cursor"]
+            assert (set(found), len(found), cursor) == (set(named), len(named), None)
+            assert found[-2:] == ["a", "b"]
+
+    converse(create_app(own), exchange)
+
+
+def test_a_list_goes_on_for_a_thousand_items(tmp_path: Path) -> None:
+    store = publish_model(tmp_path, items=1500)
+
+    async def exchange(client: Client) -> None:
+        for user in ("100", "stranger"):
+            lengths, cursor = list[int](), None
+            while not lengths or cursor:
+                request: dict[str, Any] = {"user_id": user, "k": 300} | ({"cursor": cursor} if cursor else {})
+                answer = (await client.post("/recommend", json=request)).json()
+                lengths, cursor = [*lengths, len(answer["items"])], answer["next_cursor"]
+                assert answer["warnings"] == []
+            assert lengths == [300, 300, 300, 100]
+
+    converse(create_app(Settings(models=store.root)), exchange)
+
+
+def test_warnings_are_those_of_the_request(settings: Settings) -> None:
+    [wrong, right, wrong_again] = answers(
+        settings,
+        {"history": ["i1003", "no such"]},
+        {"history": ["i1003"]},
+        {"history": ["i1003", "no such"]},
+    )
+    assert [answer["warnings"] for answer in (wrong, right, wrong_again)] == [["unknown_items"], [], ["unknown_items"]]
+    assert wrong_again["cached"] is True
+
+
+def test_reasons_of_a_group_are_different_items(settings: Settings) -> None:
+    [answer] = answers(
+        settings, {"user_ids": [str(100 + n) for n in range(30)], "explain": True, "exclude_seen": False}
+    )
+    for item in answer["items"]:
+        reasons = [reason["item_id"] for reason in item["reasons"]]
+        assert len(set(reasons)) == 3
+        assert item["item_id"] not in reasons
+
+
 def test_a_ranking_has_all_the_items_that_it_names(settings: Settings, artifact: Artifact) -> None:
     async def exchange(client: Client) -> None:
         everything = (await client.post("/recommend", json={"user_id": "100", "k": 500, "exclude_seen": False})).json()
@@ -315,7 +375,9 @@ def test_a_batch_is_answered_entry_by_entry(settings: Settings) -> None:
         for request, result in list(zip(requests, results, strict=True))[10:40]:
             alone = (await client.post("/recommend", json=request)).json()
             assert result["answer"]["items"] == alone["items"]
-        bodies: list[Any] = [[], [{"user_id": "1"}] * 1001, ["x"]]
+        mixed = (await client.post("/v1/recommend/batch", json={"requests": [{"user_id": "100"}, 7]})).json()
+        assert [result["status"] for result in mixed["results"]] == [200, 422]
+        bodies: list[Any] = [[], [{"user_id": "1"}] * 1001, "x"]
         for wrong in ({"requests": body} for body in bodies):
             refused = await client.post("/v1/recommend/batch", json=wrong)
             assert (refused.status_code, refused.json()["errors"][0]["field"][:8]) == (422, "requests")
@@ -335,7 +397,7 @@ def test_a_batch_is_answered_entry_by_entry(settings: Settings) -> None:
         ({"user_id": "1", "novelty": 1.5}, "novelty"),
         ({"user_id": "1", "diversity": -0.1}, "diversity"),
         ({"user_id": "1", "filter": {"year": {"gte": "x"}}}, "filter.year.gte"),
-        ({"user_id": "1", "filter": {"genre": ["x"]}}, "genre"),
+        ({"user_id": "1", "filter": {"genre": ["x"]}}, "filter.genre"),
         ({"user_id": "1", "fields": ["names"]}, "fields.0"),
         ({"user_id": "1", "cursor": ""}, "cursor"),
         ({"user_id": "1", "disliked": [""]}, "disliked.0"),
@@ -346,7 +408,7 @@ def test_what_is_wrong_is_named(settings: Settings, body: dict[str, Any], field:
     assert response.status_code == 422
     [error] = response.json()["errors"]
     assert error["field"] == field
-    assert error.get("allowed") or field in ("user_id", "genre")
+    assert error.get("allowed") or field in ("user_id", "filter.genre")
 
 
 def test_wishes_are_answered_the_same_alone_and_together(settings: Settings) -> None:
