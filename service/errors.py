@@ -109,9 +109,9 @@ def problem_of(error: Exception, *, request_id: str) -> Problem:
     """What a client learns of an error; what it does not learn is logged."""
     if isinstance(error, Problem):
         return error
-    logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
     if isinstance(error, NothingKeptError):
         return Problem(503, "events_unavailable", "This service keeps no events.")
+    logger.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
     if isinstance(error, UnavailableError):
         return Problem(503, "unavailable", "Something the service needs is not there now.")
     return internal_error()
