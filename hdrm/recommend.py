@@ -112,6 +112,8 @@ def _there(url: str, key: str | None, request: "RecommendRequest") -> "Recommend
 
     from client import Client, ServiceError
 
+    if key is not None and not key.isascii():
+        raise ConfigError("--key: not a key of this service, which are ASCII")
     try:
         with Client(url, key=key, attempts=1) as client:
             return client.recommend(request)

@@ -2,20 +2,34 @@
 
 import hashlib
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from model.artifact import Catalogue
+from model.facets import NO_YEAR
 from model.fragments import ItemFacts, fragment
 from service.events.record import ItemChange, pack
 
-__all__ = ["LiveItems"]
+__all__ = ["ChangedFacets", "LiveItems"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 DIGEST_BYTES = 16
+
+
+class ChangedFacets(NamedTuple):
+    """Of items that were changed or are new.
+
+    Attributes:
+        items: their indices, (n,).
+        years: their release years, (n,), `NO_YEAR` where not known.
+    """
+
+    items: Int32
+    years: Int32
 
 
 class LiveItems:
@@ -41,6 +55,8 @@ class LiveItems:
         self._new: dict[str, int] = {}
         self._ids: list[str] = []
         self.changed: dict[int, ItemFacts] = {}
+        self._members: dict[str, set[int]] = {}  # of each category, of those that were changed
+        self._facets: tuple[bytes, ChangedFacets] | None = None
         self.hidden: Int32 = np.zeros(0, np.int32)
 
     def __len__(self) -> int:
@@ -71,6 +87,20 @@ class LiveItems:
         counts[own] = self.catalogue.counts[items[own]]
         return counts
 
+    def changed_of_category(self, name: str) -> Int32:
+        """Of the items that were changed or are new, those of a category."""
+        return np.array(list(self._members.get(name, ())), np.int32)
+
+    def changed_facets(self) -> ChangedFacets:
+        """Of the items that were changed or are new, what numbers they can be filtered by."""
+        revision, known = self.revision, self._facets
+        if known is None or known[0] != revision:
+            changed = list(self.changed.items())
+            years = [NO_YEAR if facts.year is None else facts.year for _, facts in changed]
+            indices = np.array([index for index, _ in changed], np.int32)
+            known = self._facets = revision, ChangedFacets(indices, np.array(years, np.int32))
+        return known[1]
+
     def apply(self, change: ItemChange) -> None:
         """Take a change of the log that was not applied before; an item that there is not is made, if it may be."""
         index = self.index(change.item_id)
@@ -85,6 +115,10 @@ class LiveItems:
         if hidden != self.is_hidden(index):
             place = int(np.searchsorted(self.hidden, index))
             self.hidden = np.insert(self.hidden, place, index) if hidden else np.delete(self.hidden, place)
+        for name in self.changed[index].categories if index in self.changed else ():
+            self._members[name].discard(index)
         self.changed[index] = replace(self.facts(index), **facts)
+        for name in self.changed[index].categories:
+            self._members.setdefault(name, set()).add(index)
         self.fragments[index] = fragment(change.item_id, self.changed[index])
         self.revision = hashlib.blake2b(self.revision + pack(change), digest_size=DIGEST_BYTES).digest()

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from model.artifact import Artifact
@@ -14,9 +16,12 @@ from model.history import Histories
 from service.app import Service, create_app
 from service.events.event import EFFECTS, Event
 from service.events.record import Deletion, Record, deletion_of, item_change
+from service.filters import allowed_items
+from service.live.items import LiveItems
 from service.live.placement import PLACED_BY
 from service.live.state import LiveState
 from service.registry import Loaded
+from service.requests import Filter, Range
 from service.settings import Settings
 from tests.service.conftest import ITEMS, RedisServer, converse, seen_by
 
@@ -332,3 +337,48 @@ def test_without_a_log_nothing_can_be_kept(settings: Settings) -> None:
         assert len((await client.get("/v1/users/100")).json()["history"]) > 0
 
     converse(create_app(settings.model_copy(update={"events": "off"})), exchange)
+
+
+@given(st.data())
+def test_filters_see_items_as_they_are_now(artifact: Artifact, data: st.DataObject) -> None:
+    """Against the definition, item by item, after any changes."""
+    items = LiveItems(artifact.catalogue)
+    names = st.lists(st.sampled_from(["Drama", "Short", "Novel", "Late"]), max_size=3)
+    years = st.none() | st.integers(1900, 2030)
+    for n in range(data.draw(st.integers(0, 12))):
+        item = data.draw(st.sampled_from(["i1003", "i1004", "i1006", "new a", "new b"]))
+        facts = {"title": None, "year": data.draw(years), "categories": data.draw(names)}
+        items.apply(item_change(item, facts, creates=True, timestamp=float(n)))
+    bounds = st.none() | st.builds(Range, gte=years, lte=years)
+    wanted = data.draw(
+        st.builds(
+            Filter,
+            allow=st.lists(st.sampled_from(["i1003", "i1004", "i1010", "new a", "none"]), max_size=4),
+            deny=st.lists(st.sampled_from(["i1003", "i1005", "new b"]), max_size=2),
+            categories_any=names,
+            categories_all=names,
+            categories_none=names,
+            year=bounds,
+        )
+    )
+
+    def holds(index: int) -> bool:
+        facts, own = items.facts(index), set(items.facts(index).categories)
+        low, high = (None, None) if wanted.year is None else (wanted.year.gte, wanted.year.lte)
+        return (
+            (not wanted.allow or items.id(index) in wanted.allow)
+            and items.id(index) not in wanted.deny
+            and (not wanted.categories_any or bool(own & set(wanted.categories_any)))
+            and set(wanted.categories_all) <= own
+            and not own & set(wanted.categories_none)
+            and (
+                wanted.year is None
+                or (
+                    facts.year is not None
+                    and (low is None or facts.year >= low)
+                    and (high is None or facts.year <= high)
+                )
+            )
+        )
+
+    assert allowed_items(wanted, items).tolist() == [index for index in range(len(items)) if holds(index)]
