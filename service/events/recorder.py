@@ -57,10 +57,14 @@ class Recorder:
         events, rejected = list[Event](), list[RejectedEvent]()
         for index, one in enumerate(sent):
             checked = self._checked(one)
-            if isinstance(checked, Event):
-                events.append(checked)
+            if not isinstance(checked, Event):
+                rejected.append(RejectedEvent(index=index, code="invalid_request", errors=checked))
+            elif checked.timestamp <= self._state.histories.deletions.get(checked.user_id, -inf):
+                # most likely one that is sent again: it would bring back what was to be forgotten
+                errors = [FieldProblem(field="timestamp", message="the user was deleted after this")]
+                rejected.append(RejectedEvent(index=index, code="user_deleted", errors=errors))
             else:
-                rejected.append(RejectedEvent(index=index, errors=checked))
+                events.append(checked)
         new = await self._log.append(events) if events else []
         for outcome, number in (("new", sum(new)), ("repeated", new.count(False)), ("rejected", len(rejected))):
             self._count(outcome, number)
@@ -81,9 +85,6 @@ class Recorder:
             return [FieldProblem(field="type", message="there is no such type", allowed=", ".join(self._effects))]
         now = self._clock()
         given = now if wanted.timestamp is None else wanted.timestamp
-        if given <= self._state.histories.deletions.get(wanted.user_id, -inf):
-            # most likely one that is sent again: it would bring back what was to be forgotten
-            return [FieldProblem(field="timestamp", message="the user was deleted after this")]
         return Event(
             event_id=wanted.event_id,
             user_id=wanted.user_id,

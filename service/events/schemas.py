@@ -1,7 +1,7 @@
 """Events as they come in over HTTP, and what is said of them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, WithJsonSchema
 
@@ -34,10 +34,18 @@ def _seconds(value: Any) -> Any:
     return time.timestamp()
 
 
+SINCE_1970 = r"^(19[7-9]\d|[2-9]\d{3})-"
 Time = Annotated[
     float,
     BeforeValidator(_seconds),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "format": "date-time", "pattern": SINCE_1970},
+            ]
+        }
+    ),
 ]
 
 
@@ -91,6 +99,9 @@ class RejectedEvent(BaseModel):
     """An event of a batch that was not accepted."""
 
     index: int = Field(description="its place in the batch, from 0")
+    code: Literal["invalid_request", "user_deleted"] = Field(
+        description="what a request for it alone would be told; user_deleted: it is from before the user was deleted"
+    )
     errors: list[FieldProblem]
 
 

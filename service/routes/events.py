@@ -17,6 +17,7 @@ ERRORS = problems(
     {
         **CLOSED,
         408: "The body took too long to arrive.",
+        409: "The user was deleted after the time of the event (`user_deleted`).",
         413: "The body is too long.",
         422: "An event is not valid, or the body is neither an event nor a batch; `errors` names the field. "
         "Of a batch the valid events are accepted, and the others told in the answer.",
@@ -32,7 +33,9 @@ async def events(sent: SentEvents, recorder: Annotated[Recorder, Depends(recordi
         return await recorder.record(sent.events)
     response = await recorder.record([sent.model_dump()])
     if response.rejected:
-        errors = response.errors[0].errors
-        names = ", ".join(error.field for error in errors)
-        raise Problem(422, "invalid_request", f"Not valid: {names}.", errors=errors)
+        [why] = response.errors
+        if why.code == "user_deleted":
+            raise Problem(409, why.code, "The user was deleted after this event.", errors=why.errors)
+        names = ", ".join(error.field for error in why.errors)
+        raise Problem(422, why.code, f"Not valid: {names}.", errors=why.errors)
     return response

@@ -257,7 +257,9 @@ def test_all_that_is_stored_of_a_user_is_shown_and_forgotten(own: Settings, arti
         # what is sent again is of before, and brings nothing back
         old = {**event(1, "100", "i1003"), "timestamp": "2026-01-31T18:00:00Z"}
         response = await client.post("/v1/events", json=old)
-        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "timestamp")
+        assert (response.status_code, response.json()["code"]) == (409, "user_deleted")
+        batch = (await client.post("/v1/events", json={"events": [old, {**old, "type": "no such"}]})).json()
+        assert [error["code"] for error in batch["errors"]] == ["user_deleted", "invalid_request"]
         assert (await client.get("/v1/users/100")).status_code == 404
         # who comes back begins anew
         await took(client, "i1003", "100")
