@@ -1,5 +1,6 @@
 """Data with a planted structure, small enough to train on in a second."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ USERS, ITEMS, CLUSTERS = 120, 60, 4
 settings.register_profile("hdrm", deadline=None)
 settings.load_profile("hdrm")
 
-# small models gain nothing from more, and lose much where cores are few
+# small models gain nothing from more, and lose much where processes share few cores: threads that wait for each other
+# spin. What the tests start as commands takes it from the environment.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # settings that train in a second and still learn
 QUICK = [
