@@ -6,7 +6,7 @@ import os
 # where another program has a core they spin in the time that the one they wait for needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from hdrm.cli import main  # noqa: E402
+from hdrm.cli import main
 
 __all__ = ["main"]
 

@@ -65,6 +65,19 @@ def test_the_accuracy_in_the_readme_is_what_the_benchmark_measured() -> None:
         assert figures == [*expected, f"{mean(r['fit_cpu_seconds'] for r in mine['paper']):.0f}"]
 
 
+def test_what_the_readme_says_of_sasrec_is_what_the_benchmark_measured() -> None:
+    assert "of the four differences only that of live NDCG@20, in favour of `default`" in text("README.md")
+    differences = [
+        c
+        for c in json.loads(text("docs/accuracy.json"))["comparisons"]
+        if (c["model"], c["other"]) == ("default", "sasrec")
+    ]
+    assert len(differences) == 4
+    (clear,) = [c for c in differences if c["excludes_zero"]]
+    assert (clear["mode"], clear["metric"]) == ("live", "ndcg@20")
+    assert clear["low"] > 0
+
+
 def test_what_the_readme_says_of_data_without_an_order_is_what_the_benchmark_measured() -> None:
     measured = json.loads(text("docs/accuracy-unordered.json"))
     figures = [
