@@ -60,9 +60,9 @@ def main() -> None:
 
 
 EXTRA_OF = {
+    "apscheduler": "train",
     "fastapi": "serve",
     "fastapi_offline": "serve",
-    "filelock": "serve",
     "geoopt": "train",
     "httpx": "client",
     "implicit": "bench",

@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["deleted_users"]
 
 
-def deleted_users(models: Path) -> dict[str, float]:
+def deleted_users(models: Path | str) -> dict[str, float]:
     """When each deleted user was, seconds since 1970, by user id; none where nothing was ever kept.
 
     The log is found as the service finds it: by HDRM_REDIS_URL, HDRM_EVENTS and HDRM_EVENTS_FILE, or in the store.

@@ -1,7 +1,6 @@
 """`hdrm models`: look at what the model store holds."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +18,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="List, show and verify published models.")
 
-Models = Annotated[Path, typer.Option(help="Folder of the model store.")]
+Models = Annotated[str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

@@ -1,7 +1,6 @@
 """`hdrm recommend`: a list in the terminal, by a server that runs or by a model here."""
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +28,7 @@ def recommend(
     novelty: Annotated[float, typer.Option("--novelty", help="-1, what all know, to 1, what few know.")] = 0.0,
     diversity: Annotated[float, typer.Option("--diversity", help="0 to 1: how much the items are to differ.")] = 0.0,
     explain: Annotated[bool, typer.Option("--explain", help="Say which items of the history are near.")] = False,
-    models: Annotated[Path | None, typer.Option("--models", help="Model store, to answer without a server.")] = None,
+    models: Annotated[str | None, typer.Option("--models", help="Model store, to answer without a server.")] = None,
     url: Annotated[str | None, typer.Option("--url", help="A server that runs, such as http://127.0.0.1:8000.")] = None,
     key: Annotated[
         str | None, typer.Option("--key", envvar="HDRM_KEY", help="API key of the server, where keys are in use.")
@@ -89,7 +88,7 @@ def _table(answer: "RecommendResponse", *, explain: bool) -> Table:
     return table
 
 
-def _here(models: Path | None, request: "RecommendRequest") -> "RecommendResponse":
+def _here(models: str | None, request: "RecommendRequest") -> "RecommendResponse":
     from service.app import create_app
     from service.ids import new_id
     from service.responses import RecommendResponse

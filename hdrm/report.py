@@ -12,7 +12,7 @@ __all__ = ["report"]
 
 
 def report(
-    models: Annotated[Path, typer.Option(help="Folder of the model store.")],
+    models: Annotated[str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.")],
     version: Annotated[str | None, typer.Option(help="A version; by default the current one.")] = None,
     out_file: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("report.html"),
 ) -> None:

@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from hdrm.console import err
 from model.errors import ConfigError, UnavailableError
+from model.folder import is_url
 
 if TYPE_CHECKING:
     from service.registry import Loaded
@@ -40,7 +41,11 @@ Announce = Callable[[str, str], None]
 
 def serve(
     models: Annotated[
-        Path | None, typer.Option("--models", help="Model store: the folder that `hdrm train` published to.")
+        str | None,
+        typer.Option(
+            "--models",
+            help="Model store: what `hdrm train` published to, a folder or a URL such as s3://bucket/models.",
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -66,7 +71,7 @@ def serve(
 
 
 def run_server(
-    models: Path | None,
+    models: Path | str | None,
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
@@ -149,7 +154,7 @@ def _run_several(settings: Settings, version: str, workers: int, listener: socke
 
     with tempfile.TemporaryDirectory(prefix="hdrm-metrics-") as metrics:
         # the workers are fresh processes that read their settings from the environment they inherit
-        os.environ["HDRM_MODELS"] = str(settings.models.resolve())
+        os.environ["HDRM_MODELS"] = str(settings.models if is_url(settings.models) else Path(settings.models).resolve())
         if settings.keys_file is not None:
             os.environ["HDRM_KEYS_FILE"] = str(settings.keys_file.resolve())
         # a worker that is replaced later is to answer as the others do, whatever was published meanwhile

@@ -23,7 +23,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Folder of a data set, as `hdrm data fetch` or `import` writes it.")
     ] = None,
-    models: Annotated[Path | None, typer.Option(help="Folder of the model store; made if missing.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Model store: a folder, made if missing, or a URL such as s3://bucket/models.")
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="Settings to start from: the name of a preset, or a .toml file.")
     ] = "default",
@@ -77,7 +79,9 @@ def _diffusion(diagnostics: Mapping[str, float]) -> str:
     return f"gate of the diffusion: {diagnostics['gate']:.2f}"
 
 
-def run_training(data: Path, models: Path, *, preset: str, seed: int, changes: list[str], resume: bool) -> "Result":
+def run_training(
+    data: Path, models: Path | str, *, preset: str, seed: int, changes: list[str], resume: bool
+) -> "Result":
     """Train with a progress display on stderr; raises HdrmError."""
     from training.config import load_config
     from training.data.datasets import read_dataset

@@ -26,6 +26,7 @@ __all__ = [
     "RunInfo",
     "canonical",
     "file_info",
+    "parse_manifest",
     "read_manifest",
     "seal",
 ]
@@ -121,9 +122,17 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         raw = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: not a readable manifest ({type(error).__name__})") from error
+    return parse_manifest(raw, str(path))
+
+
+def parse_manifest(raw: bytes, path: str) -> Manifest:
+    """A manifest's bytes, checked against their own checksum; `path` is named in errors, which are as above."""
+    try:
         parsed = json.loads(raw)
         schema = parsed["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: not a readable manifest ({type(error).__name__})") from error
     if schema != SCHEMA_VERSION:
         raise ArtifactError(

@@ -1,39 +1,64 @@
-"""The model store: a directory of artifacts and a pointer to the one to serve.
+"""The model store: published artifacts, and which of them to serve.
 
-<root>/<version>/        published artifacts, never changed afterwards
-<root>/current           text file with the version to serve, replaced atomically
-<root>/.staging/         artifacts being written; never served
+<root>/<version>/           artifacts, never changed afterwards
+<root>/current              the version to serve, as text, replaced atomically
+<root>/activations.json     the versions that have been current, in the order of time
+<root>/canary.json          a version that a share of the users is answered by, where there is one
+<root>/.reports/            what became of each retraining (model.report)
+<root>/.staging/            artifacts being written; never served
 """
 
-import os
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model.artifact import verify_artifact
-from model.errors import ArtifactError
-from model.manifest import MANIFEST, Manifest, read_manifest
+from pydantic import Field, TypeAdapter, ValidationError
 
-__all__ = ["ModelStore"]
+from model.bucket import BucketFolder
+from model.config import Frozen
+from model.errors import ArtifactError, ConfigError
+from model.folder import STAGING, Folder, LocalFolder, clear_staging, is_url
+from model.manifest import MANIFEST, Manifest, canonical, parse_manifest, read_manifest
+
+__all__ = ["Canary", "ModelStore"]
+
+CURRENT, ACTIVATIONS, CANARY = "current", "activations.json", "canary.json"
+REMEMBERED = 100  # activations
+VERSIONS = TypeAdapter(list[str])
+
+
+class Canary(Frozen):
+    """A version that a share of the users is answered by."""
+
+    version: str = Field(description="a published version")
+    share: float = Field(gt=0, lt=1, description="of the users, by a digest of their ids")
 
 
 class ModelStore:
-    """Artifacts below one directory.
+    """Artifacts below one directory, or below a URL.
 
     Args:
-        root: the directory; it need not exist before the first publication.
+        location: the directory, which need not exist before the first publication, or a URL that fsspec knows.
+        cache: of a URL: folder of this machine for copies; None takes one below ~/.cache.
+
+    Raises:
+        UnavailableError: the package for the URL's kind of storage is not installed.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, location: Path | str, cache: Path | None = None) -> None:
+        self.folder: Folder = BucketFolder(str(location), cache) if is_url(location) else LocalFolder(Path(location))
+
+    @property
+    def root(self) -> Path:
+        """A folder of this machine: the store's own, or that of the copies."""
+        return self.folder.workspace
 
     def versions(self) -> list[str]:
         """Published versions, in no particular order of time."""
-        if not self.root.is_dir():
-            return []
-        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
+        return self.folder.versions()
 
     def current(self) -> str | None:
         """The version to serve, None if none was published yet.
@@ -41,33 +66,27 @@ class ModelStore:
         Raises:
             ArtifactError: the pointer cannot be read.
         """
-        pointer = self.root / "current"
+        content = self.folder.read(CURRENT)
         try:
-            return pointer.read_text().strip() or None
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
+            return None if content is None else content.decode().strip() or None
+        except UnicodeDecodeError as error:
             raise ArtifactError(
-                f"{pointer}: cannot be read ({type(error).__name__})",
+                f"{self.folder.location}/{CURRENT}: cannot be read ({type(error).__name__})",
                 hint="it is a text file that holds one of the versions beside it",
             ) from error
 
     def path(self, version: str | None = None) -> Path:
-        """Directory of a version, of the current one by default.
+        """Directory of a version, of the current one by default; of one that is elsewhere, a copy.
 
         Raises:
             ArtifactError: there is no such version; the message lists those that are.
         """
-        wanted = version if version is not None else self.current()
-        if wanted is None:
-            raise ArtifactError(
-                f"{self.root}: no model has been published here",
-                hint=f"train one: hdrm train --data DIR --models {self.root}",
-            )
-        if wanted not in self.versions():
-            known = ", ".join(self.versions()) or "none"
-            raise ArtifactError(f"{self.root}: no model version {wanted!r}; there are: {known}")
-        return self.root / wanted
+        return self.folder.fetch(self._known(version))
+
+    def manifest(self, version: str | None = None) -> Manifest:
+        """The manifest of a version, of the current one by default; raises as `path`, or if it is damaged."""
+        name = f"{self._known(version)}/{MANIFEST}"
+        return parse_manifest(self.folder.read(name) or b"", f"{self.folder.location}/{name}")
 
     def prepare(self) -> None:
         """Make sure that publishing will be possible, before the work of training is done.
@@ -75,7 +94,7 @@ class ModelStore:
         Raises:
             ArtifactError: the directory cannot be made or written to.
         """
-        area = self.root / ".staging"
+        area = self.root / STAGING
         try:
             area.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=area).close()
@@ -84,58 +103,161 @@ class ModelStore:
                 f"{self.root}: models cannot be written there ({error.strerror})",
                 hint="choose a folder that you can write to, or one that does not exist yet",
             ) from error
+        clear_staging(self.root)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A fresh directory to write an artifact into; removed afterwards unless it was published."""
         self.prepare()
-        directory = Path(tempfile.mkdtemp(dir=self.root / ".staging"))
+        directory = Path(tempfile.mkdtemp(dir=self.root / STAGING))
         try:
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def publish(self, staged: Path) -> Manifest:
-        """Make a complete staged artifact visible under its version, and current.
+    def add(self, staged: Path) -> Manifest:
+        """Make a complete staged artifact visible under its version; what is served stays as it is.
 
-        The directory appears by one rename. A version that is there already has the same content by
-        construction and is kept; if its files were damaged since, the staged ones take their place.
+        Raises:
+            UnavailableError: it cannot be written.
         """
-        manifest = read_manifest(staged)
-        for path in staged.iterdir():
-            path.chmod(0o644)  # safetensors writes for the owner alone, but another account may serve
-            _sync(path)
-        staged.chmod(0o755)
-        _sync(staged)
-        target = self.root / manifest.version
-        if target.exists() and verify_artifact(target):
-            target.rename(Path(tempfile.mkdtemp(dir=staged.parent, prefix="damaged-")))
-        if not target.exists():
-            staged.rename(target)
-            _sync(self.root)
+        version = read_manifest(staged).version
+        self.folder.put(staged, version)
+        return self.manifest(version)
+
+    def publish(self, staged: Path) -> Manifest:
+        """Make a complete staged artifact visible, and current; raises as `add`."""
+        manifest = self.add(staged)
         self.activate(manifest.version)
-        return read_manifest(target)
+        return manifest
 
     def activate(self, version: str) -> None:
         """Point `current` at a published version, atomically.
 
         Raises:
             ArtifactError: there is no such version.
+            UnavailableError: the pointer cannot be written.
         """
-        self.path(version)
-        handle, name = tempfile.mkstemp(dir=self.root, prefix=".current-")
-        with os.fdopen(handle, "w") as file:
-            file.write(version + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, self.root / "current")
-        _sync(self.root)
+        self._known(version)
+        with self.folder.locked():
+            current = self.current()
+            if current is not None and current != version:
+                history = [*self._before(current), current, version]
+                # first: where this is all that gets written, what comes after the current one is not looked at
+                self.folder.write(ACTIVATIONS, (json.dumps(history[-REMEMBERED:]) + "\n").encode())
+            self.folder.write(CURRENT, f"{version}\n".encode())
 
+    def previous(self) -> list[str]:
+        """The versions that were current before, the last one first; those that are not there any more are left out."""
+        current, there = self.current(), self.versions()
+        return [] if current is None else [v for v in reversed(self._before(current)) if v in there and v != current]
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def rollback(self) -> str:
+        """Point `current` at the version that was current before; a second time goes one further back.
+
+        Raises:
+            ArtifactError: there is none.
+            UnavailableError: the pointer cannot be written.
+        """
+        with self.folder.locked():
+            before = self.previous()
+            if not before:
+                raise ArtifactError(
+                    f"{self.folder.location}: there is no version before the current one",
+                    hint="`hdrm models list` shows what there is, `hdrm models activate VERSION` chooses",
+                )
+            self.folder.write(CURRENT, f"{before[0]}\n".encode())
+        return before[0]
+
+    def canary(self) -> Canary | None:
+        """The version that a share of the users is to be answered by.
+
+        Raises:
+            ArtifactError: what says so cannot be read.
+        """
+        content = self.folder.read(CANARY)
+        if content is None:
+            return None
+        try:
+            return Canary.model_validate_json(content)
+        except ValidationError as error:
+            raise ArtifactError(
+                f"{self.folder.location}/{CANARY}: cannot be read", hint="`hdrm models canary --drop` removes it"
+            ) from error
+
+    def set_canary(self, version: str, share: float) -> Canary:
+        """Let a share of the users be answered by a version.
+
+        Raises:
+            ArtifactError: there is no such version.
+            ConfigError: the share is not between 0 and 1, or the version is the current one.
+            UnavailableError: it cannot be written.
+        """
+        if self._known(version) == self.current():
+            raise ConfigError(f"version: {version} is the current one, which answers all others as well")
+        if not 0 < share < 1:
+            raise ConfigError(f"share: got {share:g}, allowed: more than 0 and less than 1")
+        canary = Canary(version=version, share=share)
+        self.folder.write(CANARY, canonical(canary.model_dump(mode="json")))
+        return canary
+
+    def drop_canary(self) -> None:
+        """Let everybody be answered by the current version.
+
+        Raises:
+            UnavailableError: it cannot be written.
+        """
+        self.folder.remove(CANARY)
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove all versions but the newest, the current one, the one before it and a canary.
+
+        Args:
+            keep: how many of the newest stay.
+
+        Returns:
+            The versions removed.
+
+        Raises:
+            ConfigError: fewer than one is to stay.
+            UnavailableError: one cannot be removed.
+        """
+        if keep < 1:
+            raise ConfigError(f"keep: got {keep}, allowed: at least 1")
+        with self.folder.locked():
+            canary, current = self.canary(), self.current()
+            kept = {current, *self.previous()[:1], None if canary is None else canary.version}
+            manifests = []
+            for version in self.versions():
+                try:
+                    manifests.append(self.manifest(version))
+                except ArtifactError:
+                    continue  # damaged: not ours to judge, `verify` tells
+            manifests.sort(key=lambda manifest: manifest.run.created_at, reverse=True)
+            gone = [m.version for m in manifests[keep:] if m.version not in kept]
+            for version in gone:
+                self.folder.discard(version)
+            clear_staging(self.root)
+        return gone
+
+    def _known(self, version: str | None) -> str:
+        wanted = version if version is not None else self.current()
+        if wanted is None:
+            raise ArtifactError(
+                f"{self.folder.location}: no model has been published here",
+                hint=f"train one: hdrm train --data DIR --models {self.folder.location}",
+            )
+        versions = self.versions()
+        if wanted not in versions:
+            known = ", ".join(versions) or "none"
+            raise ArtifactError(f"{self.folder.location}: no model version {wanted!r}; there are: {known}")
+        return wanted
+
+    def _before(self, current: str) -> list[str]:
+        """What was current before this version was, the last time: the newest last."""
+        content = self.folder.read(ACTIVATIONS)
+        try:
+            history = [] if content is None else VERSIONS.validate_json(content)
+        except ValidationError:
+            return []  # nothing is served by it
+        return history[: len(history) - 1 - history[::-1].index(current)] if current in history else history

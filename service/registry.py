@@ -35,7 +35,7 @@ def load_current(settings: Settings) -> Loaded:
         ArtifactError: there is no such, it is damaged, or it computes something else here than where it was trained.
         ConfigError: more steps are set than the model's forward process has.
     """
-    artifact = load_artifact(ModelStore(settings.models).path(settings.model_version))
+    artifact = load_artifact(ModelStore(settings.models, settings.models_cache).path(settings.model_version))
     config = artifact.manifest.model
     steps = config.steps if settings.steps is None else settings.steps
     if steps > config.noise.timesteps:

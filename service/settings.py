@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
 from model.errors import ConfigError
+from model.folder import workspace_of
 from service.events.event import EFFECTS, Effect
 from service.keys import parse_rate
 
@@ -25,9 +26,19 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    models: Path = Field(Path("models"), description="model store: the folder that published models are in")
+    models: Path | str = Field(
+        "models",
+        description="model store: the folder that published models are in, or a URL such as s3://bucket/models",
+    )
+    models_cache: Path | None = Field(
+        None,
+        description="of a store that is a URL: the folder of this machine for copies of its models; not set takes one "
+        "below ~/.cache",
+    )
     model_version: str | None = Field(
-        None, description="version of the model to serve; not set takes the store's current one at the start"
+        None,
+        description="version of the model to serve; not set takes the store's current one, and whichever becomes "
+        "current later",
     )
     steps: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         None,
@@ -137,7 +148,12 @@ class Settings(BaseSettings):
     @property
     def keys_path(self) -> Path:
         """Where the keys are, if there are any."""
-        return self.models / "keys.json" if self.keys_file is None else self.keys_file
+        return self.models_folder / "keys.json" if self.keys_file is None else self.keys_file
+
+    @property
+    def models_folder(self) -> Path:
+        """The folder of this machine that belongs to the model store."""
+        return workspace_of(self.models, self.models_cache)
 
     @field_validator("metrics_dir")
     @classmethod

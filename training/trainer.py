@@ -71,7 +71,7 @@ class TrainingRun:
         config: the settings.
         preset: name of the preset the settings started from.
         seed: of all randomness, the split's included.
-        models: directory of the model store.
+        models: the model store, a folder or a URL.
         observer: who is told about progress.
         deletions_until: when the last deletion of a user was that the data respects, seconds since 1970.
     """
@@ -83,7 +83,7 @@ class TrainingRun:
         *,
         preset: str,
         seed: int,
-        models: Path,
+        models: Path | str,
         observer: Observer,
         deletions_until: float = 0.0,
     ) -> None:
@@ -95,7 +95,7 @@ class TrainingRun:
         code = digest_of_code()
         identity = json.dumps([data, config.model_dump(mode="json"), preset, seed, code])
         name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        self.checkpoint = models / ".checkpoints" / f"{name}.pt"
+        self.checkpoint = self.store.root / ".checkpoints" / f"{name}.pt"
 
     def interrupted(self) -> bool:
         """Whether an unfinished run with the same data, settings and seed is there to be resumed."""

@@ -19,7 +19,7 @@ logger = logging.getLogger("hdrm.service")
 
 def events_file(settings: Settings) -> Path:
     """Where events are, if they are in a file."""
-    return settings.models / FILE if settings.events_file is None else settings.events_file
+    return settings.models_folder / FILE if settings.events_file is None else settings.events_file
 
 
 def open_log(settings: Settings) -> EventLog:

@@ -25,7 +25,9 @@ from model.vocabulary import Vocabulary
 USERS, ITEMS, DIM = 4, 30, 6
 
 
-def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00", **wrong: object) -> Manifest:
+def publish(
+    root: Path | ModelStore, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00+00:00", **wrong: object
+) -> Manifest:
     """A small random model; `created_at` belongs to the circumstances, the rest to the content.
 
     `wrong` replaces parts of the catalogue or the probe after the probe was made.
@@ -69,7 +71,7 @@ def publish(root: Path, *, seed: int = 0, created_at: str = "2025-01-01T00:00:00
         "diagnostics": {},
         "run": RunInfo(created_at=created_at, seconds=1.5, software={}, device="cpu"),
     }
-    store = ModelStore(root)
+    store = root if isinstance(root, ModelStore) else ModelStore(root)
     with store.staging() as staged:
         probe = wrong.pop("probe", probe)  # type: ignore[assignment]
         arrays = {name: wrong.pop(name) for name in ("vectors", "messages") if name in wrong}

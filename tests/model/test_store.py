@@ -1,9 +1,10 @@
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from model.errors import ArtifactError
+from model.errors import ArtifactError, ConfigError, UnavailableError
 from model.store import ModelStore
 from tests.model.test_artifact import publish
 
@@ -25,7 +26,8 @@ def test_publishing_makes_a_version_current_and_leaves_nothing_behind(tmp_path: 
     assert store.path() == tmp_path / second
     assert store.path(first) == tmp_path / first
     assert list((tmp_path / ".staging").iterdir()) == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([".staging", "current", first, second])
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == sorted([".lock", ".staging", "activations.json", "current", first, second])
 
 
 def test_activation_moves_the_pointer_back_and_refuses_what_is_not_there(tmp_path: Path) -> None:
@@ -95,3 +97,99 @@ def test_an_unreadable_pointer_is_named(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("current")
     with pytest.raises(ArtifactError, match="current: cannot be read"):
         ModelStore(tmp_path).current()
+
+
+def test_rolling_back_goes_one_version_back_at_a_time(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(ArtifactError, match="no version before"):
+        store.rollback()
+    first, second, third = (publish(tmp_path, seed=seed).version for seed in range(3))
+    assert store.previous() == [second, first]
+    assert [store.rollback(), store.rollback()] == [second, first]
+    assert store.current() == first
+    with pytest.raises(ArtifactError, match="no version before"):
+        store.rollback()
+    store.activate(third)
+    assert store.rollback() == first
+    store.activate(third)
+    store.activate(third)  # which is no change
+    assert store.rollback() == first
+
+
+def test_going_back_to_an_older_version_can_be_taken_back(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second = (publish(tmp_path, seed=seed).version for seed in range(2))
+    store.activate(first)
+    assert store.rollback() == second
+    assert store.rollback() == first
+
+
+def test_the_way_back_does_not_depend_on_what_was_not_finished(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second, third = (publish(tmp_path, seed=seed).version for seed in range(3))
+    (tmp_path / "current").write_text(second)  # the history ends with the third, as if that had been killed
+    assert store.previous() == [first]
+    (tmp_path / "activations.json").write_text("{")
+    assert store.previous() == []
+    store.activate(third)
+    assert store.rollback() == second
+
+
+def test_versions_that_are_gone_are_not_rolled_back_to(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second, _ = (publish(tmp_path, seed=seed).version for seed in range(3))
+    shutil.rmtree(tmp_path / second)
+    assert store.rollback() == first
+
+
+def test_a_canary_is_a_published_version_with_a_share(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second = (publish(tmp_path, seed=seed).version for seed in range(2))
+    assert store.canary() is None
+    assert store.set_canary(first, 0.1) == store.canary()
+    for version, share, error in (
+        (first, 0.0, ConfigError),
+        (first, 1.0, ConfigError),
+        (second, 0.5, ConfigError),
+        ("nope", 0.5, ArtifactError),
+    ):
+        with pytest.raises(error):
+            store.set_canary(version, share)
+    (tmp_path / "canary.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"canary\.json"):
+        store.canary()
+    store.drop_canary()
+    assert store.canary() is None
+
+
+def test_pruning_keeps_what_may_be_served_again(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    made = [publish(tmp_path, seed=seed, created_at=f"2026-01-0{seed + 1}T00:00:00+00:00").version for seed in range(6)]
+    store.activate(made[0])
+    store.set_canary(made[1], 0.5)
+    assert set(store.prune(1)) == {made[2], made[3], made[4]}
+    assert set(store.versions()) == {made[0], made[1], made[5]}
+    assert list((tmp_path / ".staging").iterdir()) == []
+    with pytest.raises(ConfigError, match="at least 1"):
+        store.prune(0)
+
+
+def test_what_a_killed_process_left_behind_is_cleared_once_it_is_old(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    publish(tmp_path)
+    old, fresh = tmp_path / ".staging" / "old", tmp_path / ".staging" / "fresh"
+    for path in (old, fresh):
+        path.mkdir()
+    os.utime(old, (0, 0))
+    store.prepare()
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_a_pointer_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second = (publish(tmp_path, seed=seed).version for seed in range(2))
+    (tmp_path / ".staging").rmdir()
+    (tmp_path / ".staging").touch()  # stands for a disk that is full, which root would not notice otherwise
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        store.activate(first)
+    assert store.current() == second
