@@ -2,12 +2,14 @@
 
 from client.client import Client, ServiceError
 from service.events.schemas import EventRequest, EventsResponse
-from service.requests import Filter, ItemFields, NewItem, Range, RankRequest, RecommendRequest
+from service.requests import CanaryWish, Filter, ItemFields, NewItem, Range, RankRequest, RecommendRequest
 from service.responses import (
     BatchResult,
     Item,
     ItemsResponse,
     ItemState,
+    ModelsResponse,
+    ModelState,
     ProblemDetails,
     Readiness,
     RecommendResponse,
@@ -18,6 +20,7 @@ from service.responses import (
 
 __all__ = [
     "BatchResult",
+    "CanaryWish",
     "Client",
     "EventRequest",
     "EventsResponse",
@@ -26,6 +29,8 @@ __all__ = [
     "ItemFields",
     "ItemState",
     "ItemsResponse",
+    "ModelState",
+    "ModelsResponse",
     "NewItem",
     "ProblemDetails",
     "Range",

@@ -17,12 +17,13 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from service.events.schemas import EventRequest, EventsResponse
-from service.requests import ItemFields, NewItem, RankRequest, RecommendRequest
+from service.requests import Activation, CanaryWish, ItemFields, NewItem, RankRequest, RecommendRequest
 from service.responses import (
     BatchResponse,
     BatchResult,
     ItemsResponse,
     ItemState,
+    ModelsResponse,
     ProblemDetails,
     Readiness,
     RecommendResponse,
@@ -58,8 +59,8 @@ class ServiceError(Exception):
 class Client:
     """Calls a service. To be closed, or used in a `with` statement; not to be shared between threads.
 
-    Every call may be sent again without harm, events too, by their ids: where the service says that it is busy, or
-    cannot be reached, that is done.
+    Every call but `roll_back` may be sent again without harm, events too, by their ids: where the service says that it is
+    busy, or cannot be reached, that is done.
 
     Args:
         url: where the service is.
@@ -154,18 +155,41 @@ class Client:
         """Forget a user."""
         return self._call(UserDeleted, "DELETE", f"/v1/users/{_part(user_id)}")
 
+    def models(self) -> ModelsResponse:
+        """What there is to serve, and what is served."""
+        return self._call(ModelsResponse, "GET", "/v1/models")
+
+    def activate(self, version: str, *, force: bool = False) -> ModelsResponse:
+        """Make a model current."""
+        return self._call(ModelsResponse, "POST", f"/v1/models/{_part(version)}/activate", Activation(force=force))
+
+    def roll_back(self) -> ModelsResponse:
+        """Make the model current that was before. It goes one further back each time, so it is never sent again."""
+        return self._call(ModelsResponse, "POST", "/v1/models/rollback", attempts=1)
+
+    def try_out(self, canary: CanaryWish) -> ModelsResponse:
+        """Let a share of the users be answered by another model."""
+        return self._call(ModelsResponse, "PUT", "/v1/models/canary", canary)
+
+    def drop_canary(self) -> ModelsResponse:
+        """Let everybody be answered by the current model."""
+        return self._call(ModelsResponse, "DELETE", "/v1/models/canary")
+
     def _call(
         self,
         kind: type[Response],
         method: str,
         path: str,
         body: BaseModel | dict[str, Any] | None = None,
+        *,
+        attempts: int | None = None,
         **parameters: str | float | None,
     ) -> Response:
         content = body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body
         given = {name: value for name, value in parameters.items() if value is not None}
-        for attempt in range(1, self._attempts + 1):
-            last = attempt == self._attempts
+        most = self._attempts if attempts is None else attempts
+        for attempt in range(1, most + 1):
+            last = attempt == most
             try:
                 response = self._http.request(method, path, json=content, params=given)
             except httpx.TransportError:

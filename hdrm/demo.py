@@ -7,7 +7,7 @@ import typer
 
 from hdrm.console import err, out
 from hdrm.data import Source, fetch
-from hdrm.train import metrics_table, run_training
+from hdrm.train import comparison_of, run_training
 
 __all__ = ["demo"]
 
@@ -48,7 +48,7 @@ def prepare(data: Path, models: Path) -> None:
     """Fetch the data unless it is there, train, and print how good the model is."""
     fetch(Source.ML_100K, data)
     result = run_training(data, models, preset="default", seed=0, changes=[], resume=True)
-    out.print(metrics_table(result.manifest))
+    out.print(comparison_of(result.manifest))
 
 
 def print_requests(url: str, version: str) -> None:

@@ -92,7 +92,7 @@ def _here(models: str | None, request: "RecommendRequest") -> "RecommendResponse
     from service.app import create_app
     from service.ids import new_id
     from service.responses import RecommendResponse
-    from service.serving import Serving
+    from service.roster import Roster
     from service.settings import load_settings
 
     settings = load_settings() if models is None else load_settings(models=models)
@@ -100,8 +100,8 @@ def _here(models: str | None, request: "RecommendRequest") -> "RecommendResponse
     async def answer() -> bytes:
         framework = create_app(settings).framework
         async with framework.router.lifespan_context(framework):
-            serving: Serving = framework.state.serving
-            return (await serving.answers.recommend(request, new_id())).body
+            roster: Roster = framework.state.roster
+            return (await roster.recommend(request, new_id())).body
 
     return RecommendResponse.model_validate_json(asyncio.run(answer()))
 

@@ -23,7 +23,7 @@ from model.errors import ConfigError, UnavailableError
 from model.folder import is_url
 
 if TYPE_CHECKING:
-    from service.registry import Loaded
+    from service.registry import First
     from service.settings import Settings
 
 __all__ = ["check_address", "run_server", "serve"]
@@ -95,7 +95,7 @@ def run_server(
         ArtifactError: the model is missing, damaged, or computes something else here.
     """
     from service.keys import KeyFile
-    from service.registry import load_current
+    from service.registry import load_first
     from service.settings import load_settings, misspelt_variables
 
     signal.signal(signal.SIGTERM, _end)
@@ -110,15 +110,14 @@ def run_server(
     guarded = KeyFile(settings.keys_path).in_use
     listener = _bind(host, port, allowed=guarded or allow_unauthenticated)
     with listener:
-        loaded = load_current(settings)
+        firsts = [load_first(settings)]
         listener.listen(BACKLOG)
-        with _announced(listener, loaded.version, announce or _print_ready):
+        with _announced(listener, firsts[0].loaded.version, announce or _print_ready):
             if workers == 1:
-                _run_single(settings, loaded, listener)
+                _run_single(settings, firsts, listener)
             else:
-                version = loaded.version
-                del loaded  # the workers load their own
-                _run_several(settings, version, workers, listener)
+                del firsts  # the workers load their own
+                _run_several(settings, workers, listener)
 
 
 def check_address(host: str, port: int, *, hint: str) -> None:
@@ -135,12 +134,12 @@ def check_address(host: str, port: int, *, hint: str) -> None:
     _bind(host, port, allowed=False, hint=hint).close()
 
 
-def _run_single(settings: Settings, loaded: Loaded, listener: socket.socket) -> None:
+def _run_single(settings: Settings, firsts: list[First], listener: socket.socket) -> None:
     from uvicorn import Server
 
     from service.app import create_app
 
-    server = Server(_uvicorn_config(create_app(settings, loaded), settings))
+    server = Server(_uvicorn_config(create_app(settings, firsts.pop), settings))
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -149,16 +148,15 @@ def _run_single(settings: Settings, loaded: Loaded, listener: socket.socket) -> 
         raise UnavailableError("the service did not start; its log above has the cause")
 
 
-def _run_several(settings: Settings, version: str, workers: int, listener: socket.socket) -> None:
+def _run_several(settings: Settings, workers: int, listener: socket.socket) -> None:
     from hdrm.supervisor import Supervisor
 
     with tempfile.TemporaryDirectory(prefix="hdrm-metrics-") as metrics:
         # the workers are fresh processes that read their settings from the environment they inherit
-        os.environ["HDRM_MODELS"] = str(settings.models if is_url(settings.models) else Path(settings.models).resolve())
+        models = settings.models
+        os.environ["HDRM_MODELS"] = str(models if is_url(models) else Path(models).resolve())
         if settings.keys_file is not None:
             os.environ["HDRM_KEYS_FILE"] = str(settings.keys_file.resolve())
-        # a worker that is replaced later is to answer as the others do, whatever was published meanwhile
-        os.environ["HDRM_MODEL_VERSION"] = version
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         config = _uvicorn_config("hdrm.supervisor:create_worker_app", settings, factory=True, workers=workers)
         supervisor = Supervisor(config, sockets=[listener])

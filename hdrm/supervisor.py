@@ -9,6 +9,7 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
@@ -56,6 +57,7 @@ class Supervisor(Multiprocess):
                 continue
             process.kill()  # it hangs, or is dead already
             process.join()
+            mark_process_dead(process.pid, os.environ["PROMETHEUS_MULTIPROC_DIR"])  # what it served is not served now
             if process.exitcode != STARTUP_FAILURE:
                 logger.warning("a worker has died and is replaced")
                 self._replace(place)

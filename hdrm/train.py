@@ -1,7 +1,7 @@
 """`hdrm train`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +13,10 @@ from hdrm.console import err, out, progress
 from hdrm.deletions import deleted_users
 
 if TYPE_CHECKING:
-    from model.manifest import Manifest
+    from model.manifest import Manifest, MetricsRow
     from training.trainer import Result
 
-__all__ = ["metrics_table", "run_training", "train"]
+__all__ = ["comparison_of", "metrics_table", "run_training", "train"]
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
         missing = "--data" if data is None else "--models"
         raise typer.BadParameter("missing; needed unless --settings is given", param_hint=missing)
     result = run_training(data, models, preset=preset, seed=seed, changes=changes or [], resume=resume)
-    out.print(metrics_table(result.manifest))
+    out.print(comparison_of(result.manifest))
     out.print(_diffusion(result.manifest.diagnostics), highlight=False)
     out.print(f"trained in {result.manifest.run.seconds:.0f} s on {result.manifest.run.device}", highlight=False)
     out.print(f"model version: {result.manifest.version}", highlight=False, soft_wrap=True)
@@ -141,17 +141,21 @@ def announce_resumption(*, interrupted: bool, resume: bool) -> None:
         err.print("an interrupted run with these settings is here; starting afresh (--resume would continue it)")
 
 
-def metrics_table(manifest: "Manifest") -> Table:
-    """The comparison made when the model was trained."""
-    title = escape(f"{manifest.data.name}: held-out accuracy")
-    table = Table(title=title, caption=escape(manifest.protocol), caption_justify="left")
+def metrics_table(rows: "Sequence[MetricsRow]", *, data: str, protocol: str) -> Table:
+    """Models beside each other on the same held-out data."""
+    table = Table(title=escape(f"{data}: held-out accuracy"), caption=escape(protocol), caption_justify="left")
     table.add_column("model")
-    names = sorted({name for row in manifest.metrics for name in row.values}, reverse=True)
+    names = sorted({name for row in rows for name in row.values}, reverse=True)
     for name in names:
         table.add_column(name, justify="right")
-    for row in manifest.metrics:
+    for row in rows:
         table.add_row(escape(row.model), *(f"{row.values[name]:.4f}" for name in names))
     return table
+
+
+def comparison_of(manifest: "Manifest") -> Table:
+    """The comparison made when a model was trained."""
+    return metrics_table(manifest.metrics, data=manifest.data.name, protocol=manifest.protocol)
 
 
 def print_settings(preset: str, changes: list[str]) -> None:

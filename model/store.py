@@ -144,7 +144,7 @@ class ModelStore:
             if current is not None and current != version:
                 history = [*self._before(current), current, version]
                 # first: where this is all that gets written, what comes after the current one is not looked at
-                self.folder.write(ACTIVATIONS, (json.dumps(history[-REMEMBERED:]) + "\n").encode())
+                self._remember(history)
             self.folder.write(CURRENT, f"{version}\n".encode())
 
     def previous(self) -> list[str]:
@@ -160,14 +160,18 @@ class ModelStore:
             UnavailableError: the pointer cannot be written.
         """
         with self.folder.locked():
-            before = self.previous()
-            if not before:
+            current, there = self.current(), self.versions()
+            history = [] if current is None else self._before(current)
+            while history and (history[-1] not in there or history[-1] == current):
+                history.pop()
+            if not history:
                 raise ArtifactError(
                     f"{self.folder.location}: there is no version before the current one",
                     hint="`hdrm models list` shows what there is, `hdrm models activate VERSION` chooses",
                 )
-            self.folder.write(CURRENT, f"{before[0]}\n".encode())
-        return before[0]
+            self.folder.write(CURRENT, f"{history[-1]}\n".encode())
+            self._remember(history)
+        return history[-1]
 
     def canary(self) -> Canary | None:
         """The version that a share of the users is to be answered by.
@@ -261,3 +265,6 @@ class ModelStore:
         except ValidationError:
             return []  # nothing is served by it
         return history[: len(history) - 1 - history[::-1].index(current)] if current in history else history
+
+    def _remember(self, history: list[str]) -> None:
+        self.folder.write(ACTIVATIONS, (json.dumps(history[-REMEMBERED:]) + "\n").encode())

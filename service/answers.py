@@ -4,15 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple
+from functools import partial
+from typing import TypeVar, TypeVarTuple
 
 import orjson
-from pydantic import ValidationError
 
 from service.batcher import Batcher
 from service.cache import Cache
 from service.engine import Engine
-from service.errors import Problem, invalid, problem_document, problem_of
+from service.errors import Problem
 from service.ids import new_id
 from service.listings import Listings
 from service.live.live import Live
@@ -27,8 +27,6 @@ __all__ = ["Answer", "Answers"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-TOGETHER = 32  # requests of one batch that are asked at a time, so that others find room between
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Answers:
         self.cache = cache
         self.worker = worker
         self.batcher = Batcher(
-            self._make,
+            partial(_made, engine, telemetry),  # a method would keep all this alive after it has been replaced
             cache.put,
             worker,
             pace=pace,
@@ -123,8 +121,8 @@ class Answers:
                 degraded.append("cache")
             fetched = time.perf_counter()
             core = await self.batcher.ask(query, query.key, alone=alone) if found is None else found
-        self._telemetry.count_answer(query.strategy)
         ended = time.perf_counter()
+        self._telemetry.count_answer(query.strategy, self.engine.loaded.version)
         envelope = {
             "request_id": request_id,
             "recommendation_id": new_id(),
@@ -138,15 +136,6 @@ class Answers:
             (ended - fetched) * 1000,
         )
         return Answer(orjson.dumps(envelope)[:-1] + b"," + core[1:], phases)
-
-    async def batch(self, requests: Sequence[Any], request_id: str) -> bytes:
-        """The answers to several requests, JSON; what is wrong with one does not keep the others from theirs."""
-        results = list[bytes]()
-        together = min(TOGETHER, self._max_pending)
-        for start in range(0, len(requests), together):
-            part = requests[start : start + together]
-            results += await asyncio.gather(*(self._entry(request, request_id) for request in part))
-        return b'{"results":[%b]}' % b",".join(results)
 
     async def beside(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """The result of what would hold up the event loop.
@@ -163,23 +152,12 @@ class Answers:
             late = f"There was no answer within {self._deadline_seconds:g} seconds."
             raise Problem(503, "deadline_passed", late) from None
 
-    async def _entry(self, sent: Any, request_id: str) -> bytes:
-        try:
-            answer = await self.recommend(RecommendRequest.model_validate(sent), request_id)
-        except ValidationError as error:
-            problem = invalid(error.errors())
-        except Exception as error:
-            problem = problem_of(error, request_id=request_id)
-        else:
-            return b'{"status":200,"answer":%b}' % answer.body
-        document = problem_document(problem, instance="/v1/recommend/batch", request_id=request_id)
-        return b'{"status":%d,"problem":%b}' % (problem.status_code, document)
 
-    def _make(self, queries: Sequence[Query]) -> list[bytes]:
-        self._telemetry.batches.observe(len(queries))
-        with self._telemetry.inference.time():
-            found = self.engine.infer(queries)
-            cores = self.engine.finish(queries, found)
-        for hits in found:
-            self._telemetry.count_rounds(hits.rounds)
-        return cores
+def _made(engine: Engine, telemetry: Telemetry, queries: Sequence[Query]) -> list[bytes]:
+    telemetry.batches.observe(len(queries))
+    with telemetry.inference.time():
+        found = engine.infer(queries)
+        cores = engine.finish(queries, found)
+    for hits in found:
+        telemetry.count_rounds(hits.rounds)
+    return cores

@@ -1,9 +1,9 @@
-"""The application: settings in, what a server runs out. The model is loaded when it starts, off the event loop."""
+"""The application: settings in, what a server runs out. The model is loaded when it starts, off the event loop,
+and follows the store's current one."""
 
 import asyncio
 import gc
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,30 +15,25 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.answers import Answers
+from model.store import ModelStore
 from service.cache import create_cache
-from service.engine import Engine
 from service.errors import install_handlers
 from service.events.choice import open_log
-from service.events.event import Event
-from service.events.record import Record
-from service.events.recorder import Recorder
 from service.front import Front
 from service.guard import Guard, scope_needed
-from service.keeper import Keeper
 from service.keys import KeyFile
-from service.live.live import Live
-from service.live.state import LiveState
 from service.middleware import BodyLimit, RequestContext
-from service.pace import measure_pace
+from service.models import Models
 from service.paths import EncodedIds
 from service.rates import Rates
-from service.registry import Loaded, load_current
-from service.routes import events, health, items, metrics, recommend, users
-from service.serving import Serving
+from service.registry import First, load_first
+from service.roster import Roster
+from service.routes import events, health, items, metrics, models, recommend, users
 from service.settings import Settings, load_settings
+from service.starter import Starter
 from service.telemetry import Telemetry
 from service.tracing import Tracing
+from service.watcher import Watcher
 from service.worker import Worker, limit_threads
 
 __all__ = ["create_app"]
@@ -73,13 +68,13 @@ class Service:
         await self.entrance(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -> Service:
+def create_app(settings: Settings | None = None, load: Callable[[], First] | None = None) -> Service:
     """The service.
 
     Args:
         settings: None reads them from the environment.
-        loaded: a model to serve; None loads the store's current one when the application starts, which then
-            refuses to start with ArtifactError or ConfigError if that cannot be served.
+        load: gives the model to start with, once; None loads the store's current one when the application starts,
+            which then refuses to start with ArtifactError or ConfigError if that cannot be served.
 
     Raises:
         ConfigError: a setting in the environment is not valid.
@@ -100,28 +95,29 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
             stack.push_async_callback(asyncio.to_thread, worker.close)
             cache = create_cache(settings, telemetry.count_lookup)
             stack.push_async_callback(cache.close)
-            model = await worker.run(load_current, settings) if loaded is None else loaded
+            first = await asyncio.to_thread(load_first, settings) if load is None else load()
             log = open_log(settings)
             stack.push_async_callback(log.close)
-            state, effects = LiveState(model, settings.event_types), settings.event_types
-            observed = _Observed(state, telemetry)
-            live = Live(log, observed, timeout_seconds=settings.redis_timeout_seconds)
-            stack.push_async_callback(live.close)
-            await live.start()
-            observed.started = True
-            recorder = Recorder(log, live, state, effects, telemetry.count_events)
-            engine = Engine(model, state)
-            keeper = Keeper(log, live, state, engine.lookup)
+            store = ModelStore(settings.models, settings.models_cache)
+            app.state.models = Models(store)
+            starter = Starter(settings, log, cache, worker, telemetry)
+            refused, serving = first.refused, await starter.start(first.loaded)
+            del first  # nothing else must keep a model that has been replaced
+            roster = Roster(serving, telemetry, max_together=settings.max_pending)
+            stack.push_async_callback(roster.close)
+            telemetry.serve_model(serving.version, serving.manifest.retrieval)
+            telemetry.refuse_model(refused=refused is not None)
+            del serving
             limit_threads(settings.threads)
-            await worker.run(measure_pace, engine)
-            pace = measure_pace(engine)  # again: what the event loop's own thread has to warm up is its own
-            telemetry.serve_model(model.version, model.artifact.manifest.retrieval)
-            answers = Answers(engine, live, cache, worker, telemetry, pace, settings)
-            app.state.serving = Serving(answers, recorder, keeper)
+            app.state.roster = roster
+            if settings.model_version is None:
+                watcher = Watcher(store, roster, starter, settings, telemetry, refused=refused)
+                following = asyncio.create_task(watcher.run())
+                stack.callback(following.cancel)
             gc.collect()
-            gc.freeze()  # the model and the modules stay, so that collections need not look at them
+            gc.freeze()  # the modules stay, so that collections need not look at them
             yield
-            app.state.serving = None
+            app.state.roster = None
             gc.unfreeze()
 
     # a FastAPI whose /docs page brings its own script, so that it works without the internet
@@ -135,9 +131,9 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
         redoc_url=None,
         static_url="/docs/assets",
     )
-    app.state.serving = None
+    app.state.roster = None
     app.state.telemetry = telemetry
-    modules = (recommend, events, items, users, health, metrics)
+    modules = (recommend, events, items, users, models, health, metrics)
     for module in modules:
         app.include_router(module.router)
     app.state.routes = [
@@ -154,23 +150,6 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     if settings.cors_origins:
         guard = CORSMiddleware(guard, settings.cors_origins, METHODS, HEADERS, expose_headers=EXPOSED)
     return Service(RequestContext(EncodedIds(guard), telemetry, tracing), app)
-
-
-class _Observed:
-    """Tells the state of what happened, and the metrics how late that was, but for what was before the start."""
-
-    def __init__(self, state: LiveState, telemetry: Telemetry) -> None:
-        self.started = False
-        self._state = state
-        self._lag = telemetry.event_lag
-
-    def __call__(self, records: Sequence[Record]) -> None:
-        self._state.apply(records)
-        if self.started:
-            now = time.time()
-            for record in records:
-                if isinstance(record, Event):
-                    self._lag.observe(max(now - record.timestamp, 0.0))
 
 
 def _openapi(app: FastAPI, event_types: list[str]) -> dict[str, Any]:

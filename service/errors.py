@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from model.errors import HdrmError, NothingKeptError, UnavailableError
 from service.events.schemas import EventBatch, EventRequest
-from service.requests import BatchRequest, ItemFields, NewItem, RankRequest, RecommendRequest
+from service.requests import Activation, BatchRequest, CanaryWish, ItemFields, NewItem, RankRequest, RecommendRequest
 from service.responses import FieldProblem
 from service.rules import allowed_values, rules_of
 
@@ -42,7 +42,9 @@ RETRY_AFTER_SECONDS = "1"
 LONGEST_NAME = 100
 MOST_ERRORS = 20
 
-RULES = rules_of((RecommendRequest, RankRequest, BatchRequest, EventRequest, EventBatch, NewItem, ItemFields))
+RULES = rules_of(
+    (RecommendRequest, RankRequest, BatchRequest, EventRequest, EventBatch, NewItem, ItemFields, CanaryWish, Activation)
+)
 PARTS = (["body"], ["query"], ["path"], ["header"])  # of a request
 UNION_TAGS = ("event", "batch")  # which of the allowed bodies it was taken for
 

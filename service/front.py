@@ -16,7 +16,7 @@ from model.errors import HdrmError
 from service.errors import Problem, error_response
 from service.peer import is_alone, whole_body
 from service.requests import RecommendRequest
-from service.serving import Serving
+from service.roster import Roster
 
 __all__ = ["Front"]
 
@@ -41,16 +41,14 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         place = (scope["method"], scope["path"]) if scope["type"] == "http" else None
-        serving: Serving | None = self._state.serving
+        roster: Roster | None = self._state.roster
         wanted = self._request(scope) if place in RECOMMEND else None
-        if wanted is None or serving is None:
+        if wanted is None or roster is None:
             await self.app(scope, receive, send)
             return
         scope["state"]["route"] = scope["path"]
         try:
-            answer = await serving.answers.recommend(
-                wanted, scope["state"]["request_id"], alone=partial(is_alone, scope)
-            )
+            answer = await roster.recommend(wanted, scope["state"]["request_id"], alone=partial(is_alone, scope))
         except (Problem, HdrmError) as error:
             await error_response(Request(scope), error)(scope, receive, send)
         else:

@@ -27,6 +27,8 @@ def scope_needed(method: str, path: str) -> KeyScope | None:
     """
     if path in OPEN or path.startswith(OPEN_BELOW):
         return None
+    if path == "/v1/models" or path.startswith("/v1/models/"):
+        return "admin"
     if path.startswith("/v1/users/") and not (method == "GET" and SIMILAR.fullmatch(path)):
         return "admin"
     if method in {"PUT", "PATCH", "DELETE"} or path == "/v1/events":

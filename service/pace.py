@@ -1,5 +1,6 @@
-"""How long batches take on this machine: measured before the service is ready, which warms it up too."""
+"""How long batches take on this machine: measured before a model answers requests."""
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -9,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from service.engine import Engine
-from service.query import Query
+from service.query import NOTHING, Query
 from service.requests import MOST_ITEMS
 
-__all__ = ["LOOP_SECONDS", "Pace", "measure_pace"]
+__all__ = ["LOOP_SECONDS", "Pace", "measure_pace", "warm_up"]
 
 Int32 = npt.NDArray[np.int32]
 
 LOOP_SECONDS = 0.004  # that a batch may keep the event loop from turning
 QUERIES, ITEMS = 16, 10
+LONGER = 4  # queries of long answers: more of them would hold up the loop
 EXCLUDED = 1000  # items of the long history whose exclusion is timed
 REPETITIONS = 3
 
@@ -47,40 +49,51 @@ class Pace:
         )
 
 
-def measure_pace(engine: Engine) -> Pace:
-    """The pace of a model in the calling thread, by real users; the fastest of a few runs counts.
+def warm_up(engine: Engine) -> None:
+    """Make answers of all lengths once, so that no request pays for first calls."""
+    histories = _histories(engine)
+    engine.popular(Query(known=False, histories=(), excluded=NOTHING, k=ITEMS, key=None))
+    for some, k in ((histories[:1], MOST_ITEMS), (histories, ITEMS)):
+        queries = _queries(some, k)
+        engine.finish(queries, engine.infer(queries))
 
-    Answers of all lengths are made, so that no request pays for first calls.
+
+async def measure_pace(engine: Engine) -> Pace:
+    """The pace of a model in the event loop, by real users; the fastest of a few runs counts.
+
+    Between runs the loop turns, so that requests to another model are answered meanwhile.
     """
-    catalogue = engine.loaded.artifact.catalogue
-    users = np.linspace(0, len(catalogue.histories) - 1, QUERIES).astype(int)
-    popular = engine.loaded.artifact.recommender.popular
-    histories = [history if len(history := catalogue.histories[int(user)]) else popular[:ITEMS] for user in users]
-
-    def query(history: Int32, k: int) -> Query:
-        return Query(known=True, histories=(history,), excluded=history, k=k, key="")
-
-    def queries(k: int) -> list[Query]:
-        return [query(history, k) for history in histories]
-
-    engine.popular(Query(known=False, histories=(), excluded=popular[:0], k=ITEMS, key=None))
-    _seconds(engine, queries(MOST_ITEMS)[:1])
-    alone = _seconds(engine, queries(ITEMS)[:1])
+    histories = _histories(engine)
+    alone = await _seconds(engine, _queries(histories[:1], ITEMS))
     if alone > LOOP_SECONDS:
         return Pace(batch=alone, query=0.0, item=0.0, excluded=0.0)
-    together, longer = _seconds(engine, queries(ITEMS)), _seconds(engine, queries(MOST_ITEMS))
-    item = max((longer - together) / QUERIES / (MOST_ITEMS - ITEMS), 0.0)
+    together = await _seconds(engine, _queries(histories, ITEMS))
+    longer = await _seconds(engine, _queries(histories[:LONGER], MOST_ITEMS))
+    few = await _seconds(engine, _queries(histories[:LONGER], ITEMS))
+    item = max((longer - few) / LONGER / (MOST_ITEMS - ITEMS), 0.0)
     each = max((together - alone) / (QUERIES - 1), 0.0)
-    long = popular[:EXCLUDED]
+    long = engine.loaded.artifact.recommender.popular[:EXCLUDED]
     more = max(len(long) - len(histories[0]), 1)
-    excluded = max((_seconds(engine, [query(long, ITEMS)]) - alone) / more, 0.0)
+    excluded = max((await _seconds(engine, _queries([long], ITEMS)) - alone) / more, 0.0)
     return Pace(batch=max(alone - each, 0.0), query=max(each - ITEMS * item, 0.0), item=item, excluded=excluded)
 
 
-def _seconds(engine: Engine, queries: Sequence[Query]) -> float:
+async def _seconds(engine: Engine, queries: Sequence[Query]) -> float:
     taken = []
     for _ in range(REPETITIONS):
         started = time.perf_counter()
         engine.finish(queries, engine.infer(queries))
         taken.append(time.perf_counter() - started)
+        await asyncio.sleep(0)
     return min(taken)
+
+
+def _histories(engine: Engine) -> list[Int32]:
+    catalogue = engine.loaded.artifact.catalogue
+    users = np.linspace(0, len(catalogue.histories) - 1, QUERIES).astype(int)
+    popular = engine.loaded.artifact.recommender.popular
+    return [history if len(history := catalogue.histories[int(user)]) else popular[:ITEMS] for user in users]
+
+
+def _queries(histories: Sequence[Int32], k: int) -> list[Query]:
+    return [Query(known=True, histories=(history,), excluded=history, k=k, key="") for history in histories]

@@ -9,8 +9,10 @@ __all__ = [
     "MOST_ENTRIES",
     "MOST_ITEMS",
     "MOST_LISTED",
+    "Activation",
     "Asker",
     "BatchRequest",
+    "CanaryWish",
     "FieldName",
     "Filter",
     "Id",
@@ -167,6 +169,26 @@ class BatchRequest(Strict):
     requests: Annotated[list[Any], Field(min_length=1, max_length=MOST_ENTRIES)] = Field(
         description="objects as for /v1/recommend"
     )
+
+
+Version = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Activation(Strict):
+    """How to make a model current."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"force": False}]})
+
+    force: bool = Field(False, description="also if the gate refused the model")
+
+
+class CanaryWish(Strict):
+    """Which model a share of the users is to be answered by."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": "quick-0123456789ab", "share": 0.05}]})
+
+    version: Version = Field(description="a published model, not the current one")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(description="of the users, by a digest of their ids")
 
 
 class SimilarUsersParams(Strict):

@@ -8,12 +8,15 @@ __all__ = [
     "BatchResponse",
     "BatchResult",
     "CacheState",
+    "CanaryState",
     "EventsState",
     "FieldProblem",
     "Health",
     "Item",
     "ItemState",
     "ItemsResponse",
+    "ModelState",
+    "ModelsResponse",
     "ProblemDetails",
     "Readiness",
     "Reason",
@@ -281,11 +284,70 @@ class EventsState(BaseModel):
     state: Literal["ok", "degraded"] = Field(description="degraded: new ones cannot be read; answers go on without")
 
 
+class CanaryState(BaseModel):
+    """A model that is tried out."""
+
+    version: str
+    share: float = Field(description="of the users that are answered by it")
+
+
+class ModelState(BaseModel):
+    """A published model."""
+
+    version: str
+    created_at: str | None = Field(None, description="when it was trained, ISO 8601, UTC")
+    data: str | None = Field(None, description="name of the data it was trained on")
+    users: int | None = None
+    items: int | None = None
+    interactions: int | None = None
+    metrics: dict[str, float] = Field({}, description="on what was held out when it was trained")
+    refused: bool = Field(False, description="whether the gate refused it")
+    damaged: bool = Field(False, description="whether its manifest cannot be read")
+
+
+EXAMPLE_MODEL: dict[str, JsonValue] = {
+    "version": "quick-0123456789ab",
+    "created_at": "2026-01-31T03:04:05+00:00",
+    "data": "ml-100k",
+    "users": 943,
+    "items": 1682,
+    "interactions": 100000,
+    "metrics": {"ndcg@20": 0.2, "recall@20": 0.3},
+    "refused": False,
+    "damaged": False,
+}
+
+
+class ModelsResponse(BaseModel):
+    """What there is to serve."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "current": "quick-0123456789ab",
+                    "serving": "quick-0123456789ab",
+                    "canary": None,
+                    "previous": [],
+                    "models": [EXAMPLE_MODEL],
+                }
+            ]
+        }
+    )
+
+    current: str | None = Field(description="the model to be served; every worker follows within seconds")
+    serving: str = Field(description="the model that is served by the worker that answers this")
+    canary: CanaryState | None = Field(description="the model that a share of the users is to be answered by")
+    previous: list[str] = Field(description="what a rollback goes back to, step by step")
+    models: list[ModelState] = Field(description="the newest first")
+
+
 class Readiness(BaseModel):
     """The service can answer."""
 
     status: Literal["ready"]
     model_version: str
+    canary: CanaryState | None = Field(description="null: the model answers everybody")
     cache: CacheState
     events: EventsState
 

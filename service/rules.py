@@ -30,6 +30,8 @@ def allowed_values(rule: dict[str, Any]) -> str | None:
             return f"whole numbers, {least} to {most}"
         case {"type": "number", "exclusiveMinimum": least, "maximum": most}:
             return f"numbers above {least:g}, up to {most:g}"
+        case {"type": "number", "exclusiveMinimum": least, "exclusiveMaximum": most}:
+            return f"numbers between {least:g} and {most:g}"
         case {"type": "number", "minimum": least, "maximum": most}:
             return f"numbers, {least:g} to {most:g}"
         case {"type": "number"}:

@@ -1,6 +1,7 @@
 """Prometheus metrics. Each application has its own registry; several worker processes share theirs by files."""
 
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -24,10 +25,11 @@ class Telemetry:
 
     Attributes:
         requests: seconds by method, route template and status.
-        answers: answers by strategy.
+        answers: answers by strategy and model.
         event_lag: seconds from an event to this worker's knowing of it.
         inference: seconds of inference a batch.
         batches: queries in a batch.
+        model_seconds: seconds of an answer by model and outcome, while there are several models.
         retrievals: searches by whether the first over-fetch was certified.
     """
 
@@ -42,7 +44,9 @@ class Telemetry:
             registry=registry,
         )
         self._lookups = Counter("hdrm_cache_lookups", "Cache lookups.", ("backend", "outcome"), registry=registry)
-        self.answers = Counter("hdrm_answers", "Answers by strategy.", ("strategy",), registry=registry)
+        self.answers = Counter(
+            "hdrm_answers", "Answers by strategy and by model.", ("strategy", "version"), registry=registry
+        )
         self._events = Counter(
             "hdrm_events", "Events by what became of them: new, repeated or rejected.", ("outcome",), registry=registry
         )
@@ -66,7 +70,27 @@ class Telemetry:
         )
         self._rounds = Counter("hdrm_retrieval_rounds", "Searches that the retrievals took.", registry=registry)
         self._model = Gauge(
-            "hdrm_model_info", "1 for the model served.", ("version",), registry=registry, multiprocess_mode="max"
+            "hdrm_model_info",
+            "1 for the model served, 0 for those that were served before it.",
+            ("version",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._refused = Gauge(
+            "hdrm_model_refused",
+            "1 while the store's current model cannot be served and another serves on.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._swaps = Counter(
+            "hdrm_model_swaps", "Changes of the model served: swapped or refused.", ("outcome",), registry=registry
+        )
+        self.model_seconds = Histogram(
+            "hdrm_model_answer_seconds",
+            "Time of an answer by model and outcome (ok, error), while a canary is tried out.",
+            ("version", "outcome"),
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
         )
         self._recall = Gauge(
             "hdrm_retrieval_recall",
@@ -91,9 +115,9 @@ class Telemetry:
         """Count a lookup in a cache: hit, miss or error."""
         self._count(self._lookups, backend, outcome)
 
-    def count_answer(self, strategy: str) -> None:
-        """Count an answer."""
-        self._count(self.answers, strategy)
+    def count_answer(self, strategy: str, version: str) -> None:
+        """Count an answer, by how it was found and by which model."""
+        self._count(self.answers, strategy, version)
 
     def count_events(self, outcome: str, number: int) -> None:
         """Count events: new, repeated or rejected."""
@@ -104,10 +128,24 @@ class Telemetry:
         self._count(self.retrievals, "true" if rounds == 1 else "false")
         self._rounds.inc(rounds)
 
-    def serve_model(self, version: str, retrieval: RetrievalInfo) -> None:
-        """Say which model is served, and how its items are found."""
+    def serve_model(self, version: str, retrieval: RetrievalInfo, *, before: str | None = None) -> None:
+        """Say which model is served, how its items are found, and which was served before it."""
+        if before is not None:
+            self._model.labels(before).set(0)
         self._model.labels(version).set(1)
         self._recall.labels(retrieval.kind).set(min(retrieval.recall.values(), default=1.0))
+
+    def refuse_model(self, *, refused: bool) -> None:
+        """Say whether the store's current model cannot be served."""
+        self._refused.set(refused)
+
+    def time_model(self, version: str, seconds: float, *, failed: bool) -> None:
+        """Count an answer by one of several models, and its time."""
+        self.model_seconds.labels(version, "error" if failed else "ok").observe(seconds)
+
+    def count_swap(self, outcome: Literal["swapped", "refused"]) -> None:
+        """Count a change of the model, or one that was refused."""
+        self._count(self._swaps, outcome)
 
     def _count(self, counter: Counter, *labels: str, number: int = 1) -> None:
         counted = self._counted.get((counter, labels))

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from service.answers import Answers
 from service.errors import Problem
-from service.responses import CacheState, EventsState, Health, Readiness
-from service.routes.state import problems, running
+from service.responses import CacheState, CanaryState, EventsState, Health, Readiness
+from service.roster import Roster
+from service.routes.state import problems, serving
 
 __all__ = ["router"]
 
@@ -24,15 +24,19 @@ async def livez() -> Response:
 
 
 @router.get("/readyz", responses=problems({503: "No model is loaded, or inference does not get on."}))
-async def readyz(answers: Annotated[Answers, Depends(running)]) -> Readiness:
+async def readyz(roster: Annotated[Roster, Depends(serving)]) -> Readiness:
     """The model is loaded, has passed its probe and answers. A cache out of reach does not make the service unready."""
-    if not await answers.worker.responds(RESPONSE_SECONDS):
-        raise Problem(503, "worker_unresponsive", "Inference does not get on.")
-    await answers.cache.check()  # so that the state below is of now, also without other requests
-    await answers.live.catch_up()
-    return Readiness(
-        status="ready",
-        model_version=answers.engine.loaded.version,
-        cache=CacheState(backend=answers.cache.backend, state="degraded" if answers.cache.degraded else "ok"),
-        events=EventsState(backend=answers.live.backend, state="degraded" if answers.live.degraded else "ok"),
-    )
+    canary = roster.canary
+    with (current := roster.current).used():
+        answers = current.answers
+        if not await answers.worker.responds(RESPONSE_SECONDS):
+            raise Problem(503, "worker_unresponsive", "Inference does not get on.")
+        await answers.cache.check()  # so that the state below is of now, also without other requests
+        await answers.live.catch_up()
+        return Readiness(
+            status="ready",
+            model_version=current.version,
+            canary=None if canary is None else CanaryState(version=canary.serving.version, share=canary.share),
+            cache=CacheState(backend=answers.cache.backend, state="degraded" if answers.cache.degraded else "ok"),
+            events=EventsState(backend=answers.live.backend, state="degraded" if answers.live.degraded else "ok"),
+        )

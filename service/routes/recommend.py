@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.answers import Answers
 from service.requests import BatchRequest, RankRequest, RecommendRequest
 from service.responses import BatchResponse, RecommendResponse
-from service.routes.state import CLOSED, charge, problems, running
+from service.roster import Roster
+from service.routes.state import CLOSED, charge, problems, serving
 
 __all__ = ["router"]
 
@@ -28,19 +28,19 @@ STALE = problems({409: "The cursor is of another model (`cursor_expired`), or no
 @router.post("/recommend", response_model=RecommendResponse, responses=ERRORS | STALE, operation_id="recommend")
 @router.post("/v1/recommend", response_model=RecommendResponse, responses=ERRORS | STALE, operation_id="recommend_v1")
 async def recommend(
-    request: Request, wanted: RecommendRequest, answers: Annotated[Answers, Depends(running)]
+    request: Request, wanted: RecommendRequest, roster: Annotated[Roster, Depends(serving)]
 ) -> Response:
     """The k items nearest to a user, to somebody with a history, or to a group, without those they have seen.
 
     Popular ones where there is no history.
     """
-    return await _answer(request, wanted, answers)
+    return await _answer(request, wanted, roster)
 
 
 @router.post("/v1/rank", response_model=RecommendResponse, responses=ERRORS, operation_id="rank_v1")
-async def rank(request: Request, wanted: RankRequest, answers: Annotated[Answers, Depends(running)]) -> Response:
+async def rank(request: Request, wanted: RankRequest, roster: Annotated[Roster, Depends(serving)]) -> Response:
     """These items, the nearest first; seen ones too. By popularity where there is no history."""
-    return await _answer(request, wanted, answers)
+    return await _answer(request, wanted, roster)
 
 
 @router.post(
@@ -49,15 +49,15 @@ async def rank(request: Request, wanted: RankRequest, answers: Annotated[Answers
     responses={status: text for status, text in ERRORS.items() if status != 404},
     operation_id="recommend_batch_v1",
 )
-async def batch(request: Request, wanted: BatchRequest, answers: Annotated[Answers, Depends(running)]) -> Response:
+async def batch(request: Request, wanted: BatchRequest, roster: Annotated[Roster, Depends(serving)]) -> Response:
     """Up to 1,000 requests at once. Each is answered as it would be alone; one that is wrong has a problem instead."""
     if len(wanted.requests) > 1:
         await charge(request, len(wanted.requests) - 1)
-    body = await answers.batch(wanted.requests, request.state.request_id)
+    body = await roster.batch(wanted.requests, request.state.request_id)
     return Response(body, media_type="application/json")
 
 
-async def _answer(request: Request, wanted: RecommendRequest | RankRequest, answers: Answers) -> Response:
-    answer = await answers.recommend(wanted, request.state.request_id)
+async def _answer(request: Request, wanted: RecommendRequest | RankRequest, roster: Roster) -> Response:
+    answer = await roster.recommend(wanted, request.state.request_id)
     request.state.phases = answer.phases
     return Response(answer.body, media_type="application/json")

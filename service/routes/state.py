@@ -1,5 +1,6 @@
 """What routes share: the running service, and how its errors are documented."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
@@ -9,9 +10,9 @@ from service.errors import Problem
 from service.events.recorder import Recorder
 from service.keeper import Keeper
 from service.responses import ProblemDetails
-from service.serving import Serving
+from service.roster import Roster
 
-__all__ = ["CLOSED", "charge", "keeping", "problems", "recording", "running"]
+__all__ = ["CLOSED", "charge", "keeping", "problems", "recording", "running", "serving"]
 
 # of every route that is not open to all
 CLOSED = {
@@ -23,23 +24,34 @@ CLOSED = {
 }
 
 
-def running(request: Request) -> Answers:
-    """What answers.
+def serving(request: Request) -> Roster:
+    """Who answers.
 
     Raises:
         Problem: 503, no model is loaded.
     """
-    return _serving(request).answers
+    roster: Roster | None = request.app.state.roster
+    if roster is None:
+        raise Problem(503, "model_unavailable", "No model is loaded.")
+    return roster
 
 
-def keeping(request: Request) -> Keeper:
-    """What keeps changes of items and users; raises as `running`."""
-    return _serving(request).keeper
+async def running(request: Request) -> AsyncIterator[Answers]:
+    """What answers by the current model, until the request has ended; raises as `serving`."""
+    with (current := serving(request).current).used():
+        yield current.answers
 
 
-def recording(request: Request) -> Recorder:
-    """What keeps events; raises as `running`."""
-    return _serving(request).recorder
+async def keeping(request: Request) -> AsyncIterator[Keeper]:
+    """What keeps changes of items and users; raises as `serving`."""
+    with (current := serving(request).current).used():
+        yield current.keeper
+
+
+async def recording(request: Request) -> AsyncIterator[Recorder]:
+    """What keeps events; raises as `serving`."""
+    with (current := serving(request).current).used():
+        yield current.recorder
 
 
 async def charge(request: Request, requests: int) -> None:
@@ -55,10 +67,3 @@ async def charge(request: Request, requests: int) -> None:
 def problems(descriptions: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     """Documentation of a route's error answers, by status."""
     return {status: {"model": ProblemDetails, "description": text} for status, text in sorted(descriptions.items())}
-
-
-def _serving(request: Request) -> Serving:
-    serving: Serving | None = request.app.state.serving
-    if serving is None:
-        raise Problem(503, "model_unavailable", "No model is loaded.")
-    return serving

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from client import (
+    CanaryWish,
     Client,
     EventRequest,
     Filter,
@@ -73,6 +74,13 @@ def test_every_call_of_the_service_is_a_method(hdrm: Client, url: str) -> None:
     assert hdrm.user("a/b").history == ["i1003", "i1004", "i1005"]
     assert hdrm.popular(window_seconds=600).items[0].item_id == "i1003"
     assert hdrm.delete_user("a/b").events == 3
+    [model] = hdrm.models().models
+    assert hdrm.activate(model.version).current == model.version
+    assert hdrm.drop_canary().canary is None
+    with pytest.raises(ServiceError, match="no_previous_model"):
+        hdrm.roll_back()
+    with pytest.raises(ServiceError, match="model_current"):
+        hdrm.try_out(CanaryWish(version=model.version, share=0.5))
     paths = httpx.get(f"{url}/openapi.json").json()["paths"]
     assert {path for path in paths if path.startswith("/v1")} == {
         "/v1/recommend",
@@ -80,6 +88,10 @@ def test_every_call_of_the_service_is_a_method(hdrm: Client, url: str) -> None:
         "/v1/rank",
         "/v1/popular",
         "/v1/events",
+        "/v1/models",
+        "/v1/models/canary",
+        "/v1/models/rollback",
+        "/v1/models/{version}/activate",
         "/v1/items/{item_id}",
         "/v1/items/{item_id}/similar",
         "/v1/users/{user_id}",

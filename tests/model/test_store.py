@@ -122,6 +122,8 @@ def test_going_back_to_an_older_version_can_be_taken_back(tmp_path: Path) -> Non
     store.activate(first)
     assert store.rollback() == second
     assert store.rollback() == first
+    with pytest.raises(ArtifactError, match="no version before"):
+        store.rollback()
 
 
 def test_the_way_back_does_not_depend_on_what_was_not_finished(tmp_path: Path) -> None:

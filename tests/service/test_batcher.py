@@ -293,7 +293,7 @@ def test_readiness_asks_the_worker(settings: Settings, monkeypatch: pytest.Monke
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        worker = app.framework.state.serving.answers.worker
+        worker = app.framework.state.roster.current.answers.worker
         assert (await client.get("/readyz")).status_code == 200
         blocker = asyncio.create_task(worker.run(held.wait, 30.0))
         await asyncio.sleep(0)
@@ -342,7 +342,7 @@ def test_a_pace_says_how_long_a_batch_takes() -> None:
 
 
 def test_a_measured_pace_is_a_time(artifact: Artifact) -> None:
-    pace = measure_pace(Engine(Loaded(artifact, 3)))
+    pace = asyncio.run(measure_pace(Engine(Loaded(artifact, 3))))
     assert 0 < pace.batch + pace.query < 10
     assert pace.query >= 0
     assert pace.item >= 0

@@ -150,7 +150,7 @@ def test_an_unexpected_error_is_a_500_without_internals_and_the_worker_lives_on(
     app = create_app(settings)
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        engine = app.framework.state.serving.answers.engine
+        engine = app.framework.state.roster.current.answers.engine
         recommender, model = engine._recommender, engine.loaded.artifact.model
         gather = recommender.gather
         recommender.gather = ConditionGather(model.config, model.weights, model.vectors, model.messages[:0])

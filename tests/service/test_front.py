@@ -119,7 +119,7 @@ def test_a_client_that_hangs_up_frees_its_place(served: Served) -> None:
     head = b"POST /recommend HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(
         body
     )
-    answers = served.app.framework.state.serving.answers
+    answers = served.app.framework.state.roster.current.answers
     held = threading.Event()
     blocker = asyncio.run_coroutine_threadsafe(answers.worker.run(held.wait, 30.0), served.loop())
     try:

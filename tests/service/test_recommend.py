@@ -175,7 +175,7 @@ def test_many_requests_at_once_all_end_and_the_loop_stays_free(settings: Setting
     held = threading.Event()
 
     async def exchange(client: httpx.AsyncClient) -> None:
-        worker = app.framework.state.serving.answers.worker
+        worker = app.framework.state.roster.current.answers.worker
         blocker = asyncio.create_task(worker.run(held.wait, 30.0))
         asked = [
             asyncio.create_task(client.post("/recommend", json={"user_id": str(100 + n % 60), "k": 1 + n}))
@@ -197,7 +197,8 @@ def test_too_many_waiting_requests_are_refused(settings: Settings) -> None:
 
     async def exchange(client: httpx.AsyncClient) -> None:
         waiting = [
-            asyncio.create_task(app.framework.state.serving.answers.worker.run(held.wait, 30.0)) for _ in range(2)
+            asyncio.create_task(app.framework.state.roster.current.answers.worker.run(held.wait, 30.0))
+            for _ in range(2)
         ]
         await asyncio.sleep(0)
         refused = await client.post("/recommend", json={"user_id": "100"})

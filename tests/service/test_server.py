@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,7 +126,7 @@ def test_several_workers_answer_the_same_and_share_their_metrics(serve: Serve, t
         """From a new connection each, so from either worker."""
         answers.add(str(httpx.post(f"{server.url}/recommend", json={"user_id": "100"}).json()["items"]))
         text = httpx.get(f"{server.url}/metrics").text
-        (count,) = re.findall(r'^hdrm_answers_total\{strategy="hdrm"\} (\S+)$', text, re.MULTILINE)
+        (count,) = re.findall(r'^hdrm_answers_total\{strategy="hdrm",\S+\} (\S+)$', text, re.MULTILINE)
         counts.append(float(count))
         return len(counts) >= 30
 
@@ -272,19 +271,20 @@ def test_a_worker_that_is_replaced_answers_as_the_others_and_takes_none_of_them_
             return {answer.json()["model_version"] for answer in asked}
 
         publish_model(root, seed=1)
-        assert ModelStore(root).current() != server.version
+        new = ModelStore(root).current()
+        assert new != server.version
         replace_one()
-        eventually(lambda: loaded() == 2)
-        time.sleep(0.5)  # so that the new one answers too
-        assert versions() == {server.version}
-        probe = root / server.version / "probe.json"
+        eventually(lambda: loaded() == 2 and versions() == {new})
+        probe = root / str(new) / "probe.json"
         whole = probe.read_bytes()
         probe.write_bytes(whole[:-1])
         replace_one()
-        eventually(lambda: len(workers_of(server)) == 1)  # the new one refuses
-        assert versions() == {server.version}
+        # the new worker goes back to the model before, and says so; the other serves on
+        eventually(lambda: loaded() == 2 and versions() == {new, server.version})
+        assert "hdrm_model_refused 1.0" in httpx.get(f"{server.url}/metrics").text
         probe.write_bytes(whole)
-        eventually(lambda: loaded() == 2)
+        eventually(lambda: versions() == {new})
+        eventually(lambda: "hdrm_model_refused 0.0" in httpx.get(f"{server.url}/metrics").text)
     finally:
         for process in (server.process.pid, *workers_of(server)):  # workers go on without their parent
             os.kill(process, signal.SIGKILL)

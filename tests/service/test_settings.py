@@ -6,7 +6,7 @@ import pytest
 
 from model.errors import ConfigError
 from model.store import ModelStore
-from service.registry import load_current
+from service.registry import load_first
 from service.settings import Settings, load_settings, misspelt_variables
 
 
@@ -20,7 +20,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     }.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
-    assert settings.models == Path("/srv/models")
+    assert settings.models == "/srv/models"
     assert settings.steps == 5
     assert settings.cache_ttl_seconds == 9
     assert settings.redis_url is None  # empty counts as not set
@@ -69,6 +69,6 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
 
 def test_more_steps_than_the_model_has_are_refused(store: ModelStore) -> None:
     with pytest.raises(ConfigError, match="HDRM_STEPS: got 11, allowed: 0 to 10"):
-        load_current(Settings(models=store.root, steps=11))
-    assert load_current(Settings(models=store.root, steps=10)).steps == 10
-    assert load_current(Settings(models=store.root)).steps == 3
+        load_first(Settings(models=store.root, steps=11))
+    assert load_first(Settings(models=store.root, steps=10)).loaded.steps == 10
+    assert load_first(Settings(models=store.root)).loaded.steps == 3

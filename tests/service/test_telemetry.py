@@ -81,8 +81,8 @@ def test_what_happens_is_counted(settings: Settings, redis: RedisServer) -> None
             'hdrm_request_seconds_count{method="other",route="unmatched",status="404"} 1.0',
             'hdrm_cache_lookups_total{backend="redis",outcome="miss"} 1.0',
             'hdrm_cache_lookups_total{backend="redis",outcome="hit"} 1.0',
-            'hdrm_answers_total{strategy="hdrm"} 2.0',
-            'hdrm_answers_total{strategy="popular"} 1.0',
+            f'hdrm_answers_total{{strategy="hdrm",version="{version}"}} 2.0',
+            f'hdrm_answers_total{{strategy="popular",version="{version}"}} 1.0',
             "hdrm_inference_seconds_count 1.0",
             "hdrm_batch_queries_sum 1.0",
             f'hdrm_model_info{{version="{version}"}} 1.0',
@@ -104,7 +104,10 @@ def test_two_applications_in_one_process_count_apart(settings: Settings) -> None
 
     async def count(client: httpx.AsyncClient) -> None:
         await client.post("/recommend", json={"user_id": "stranger"})
-        assert 'hdrm_answers_total{strategy="popular"} 1.0' in (await client.get("/metrics")).text
+        counted = [
+            line for line in (await client.get("/metrics")).text.splitlines() if line.startswith("hdrm_answers_total")
+        ]
+        assert [line.split()[-1] for line in counted] == ["1.0"]
 
     converse(first, count)
     converse(second, count)
@@ -114,7 +117,7 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     """Three processes that end before a fourth is asked for the metrics."""
     count = (
         "import pathlib, sys; from model.manifest import RetrievalInfo; from service.telemetry import Telemetry;"
-        "t = Telemetry(pathlib.Path(sys.argv[1])); t.answers.labels('hdrm').inc(int(sys.argv[2])); t.count_rounds(1);"
+        "t = Telemetry(pathlib.Path(sys.argv[1])); t.answers.labels('hdrm', 'v').inc(int(sys.argv[2])); t.count_rounds(1);"
         "found = RetrievalInfo(kind='approximate', overfetch={'20': 80}, probes=4, recall={'recall@20': 0.993});"
         "t.serve_model('v', found);"
         "print(t.render().decode())"
@@ -123,7 +126,7 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     for number in (1, 10, 100, 0):
         command = [sys.executable, "-c", count, str(tmp_path), str(number)]
         last = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert 'hdrm_answers_total{strategy="hdrm"} 111.0' in last
+    assert 'hdrm_answers_total{strategy="hdrm",version="v"} 111.0' in last
     assert "hdrm_retrieval_rounds_total 4.0" in last
     assert 'hdrm_model_info{version="v"} 1.0' in last
     assert 'hdrm_retrieval_recall{kind="approximate"} 0.993' in last
