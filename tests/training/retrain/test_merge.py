@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.artifact import Catalogue
 from model.errors import DataError
-from model.facets import Facets
-from model.fragments import Fragments, ItemMetadata
 from service.events.event import Effect, Event
 from service.live.histories import LiveHistories
 from tests.conftest import planted
+from tests.training.retrain.conftest import catalogue_of
 from training.config import SplitConfig
 from training.data.catalogue import complete_items
 from training.data.datasets import Dataset, Order, make_dataset
@@ -56,20 +54,6 @@ def rows_of(dataset: Dataset) -> list[tuple[str, str, float | None]]:
 
 def histories_of(split: Split) -> dict[str, list[str]]:
     return {id_: [split.items.id(i) for i in split.served[u].tolist()] for u, id_ in enumerate(split.users.ids())}
-
-
-def catalogue_of(split: Split) -> Catalogue:
-    m = len(split.items)
-    metadata = ItemMetadata([None] * m, [None] * m, [[]] * m)
-    return Catalogue(
-        users=split.users,
-        items=split.items,
-        histories=split.served,
-        user_vectors=np.zeros((len(split.users), 2), np.float32),
-        counts=np.bincount(split.served.items, minlength=m),
-        fragments=Fragments.of(split.items, metadata),
-        facets=Facets.of(metadata),
-    )
 
 
 def test_the_last_event_of_a_pair_decides() -> None:
