@@ -18,7 +18,8 @@ Factor = Annotated[float, Field(ge=1)]
 class DataLimits(Frozen):
     """What data may be trained on. Each limit is the name of a check; pairs are of user and item, repeats aside.
 
-    The defaults let the ratings of MovieLens 100K pass when they come day by day, from the fifth thousand on.
+    The defaults are for data such as MovieLens ratings that come day by day. Where the catalogue is new every day, as
+    in news, or a service grows quickly, some must be wider.
     """
 
     least_interactions: Count = Field(1000, description="fewest pairs")
