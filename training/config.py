@@ -1,20 +1,17 @@
 """Settings of a training run: presets in TOML, changed by `section.key=value`."""
 
-import json
 import math
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from model.config import Frozen, ModelConfig
 from model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from training.changes import check_path, put, read_change, validated
 
 __all__ = [
     "AttentionFitConfig",
@@ -198,8 +195,8 @@ class TrainConfig(ModelConfig):
         if not ordered or self.order == "ignored":
             values["order"] = "ignored"
             for path, value in instead.items():
-                _put(values, path, value)
-        return _validated(values)
+                put(values, path, value)
+        return validated(TrainConfig, values, "settings")
 
 
 def preset_names() -> list[str]:
@@ -220,14 +217,10 @@ def load_config(preset: str, changes: Iterable[str] = ()) -> TrainConfig:
     """
     values = _merged(TrainConfig().model_dump(mode="json"), _read_preset(preset))
     for change in changes:
-        path, separator, raw = change.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {change}: expected section.key=value, for example encoder.dim=32")
-        path = path.strip()
-        _known(TrainConfig, path.split("."), f"--set {path}")
-        _put(values, path, _value(raw.strip()))
+        path, value = read_change(TrainConfig, change, option="--set", example="encoder.dim=32")
+        put(values, path, value)
         values.get("unordered", {}).pop(path, None)  # what is asked for holds with and without an order
-    config = _validated(values)
+    config = validated(TrainConfig, values, "settings")
     config.resolved(ordered=False)
     return config
 
@@ -245,8 +238,8 @@ def _read_preset(preset: str) -> dict[str, Any]:
     except ValueError as error:  # not TOML, or not UTF-8
         raise ConfigError(f"preset {preset}: not a TOML file: {error}") from error
     # so that what is put into the values meets sections where it expects them
-    for path in _validated(values, f"preset {preset}").unordered:
-        _known(TrainConfig, path.split("."), f"preset {preset}, unordered {path}")
+    for path in validated(TrainConfig, values, f"preset {preset}").unordered:
+        check_path(TrainConfig, path, f"preset {preset}, unordered {path}")
     return values
 
 
@@ -258,46 +251,3 @@ def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
         if isinstance(values.get(name), dict) and isinstance(other, dict)
     }
     return values | others | sections
-
-
-def _put(values: dict[str, Any], path: str, value: Any) -> None:
-    *sections, key = path.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-    values[key] = value
-
-
-def _validated(values: dict[str, Any], origin: str = "settings") -> TrainConfig:
-    try:
-        # by way of JSON, whose arrays strict validation takes for tuples
-        return TrainConfig.model_validate_json(json.dumps(values, default=str))
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: " + "; ".join(map(_problem, error.errors()))) from error
-
-
-def _known(config: type[Frozen], path: list[str], shown: str) -> None:
-    name, *rest = path
-    field = config.model_fields.get(name)
-    if field is None:
-        raise ConfigError(f"{shown}: no {name!r} here; there are: {', '.join(config.model_fields)}")
-    match field.annotation:
-        case type() as section if issubclass(section, Frozen):
-            if not rest:
-                keys = ", ".join(section.model_fields)
-                raise ConfigError(f"{shown}: {name!r} is a section; its keys are: {keys}")
-            _known(section, rest, shown)
-        case _ if rest:
-            raise ConfigError(f"{shown}: {name!r} has no keys of its own")
-
-
-def _problem(error: "ErrorDetails") -> str:
-    if error["type"] == "value_error":  # between two settings, which the message names
-        return f"{'.'.join([*map(str, error['loc']), ''])}{error['ctx']['error']}"
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}, got {error['input']!r}"
-
-
-def _value(raw: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return raw

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy.ablations import ABLATIONS, Ablation
-from benchmarks.accuracy.bootstrap import paired_bootstrap
 from benchmarks.accuracy.document import Comparison, Data, Document, Result, Topology
 from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.metrics import accuracy_by_user, catalogue_use
@@ -19,6 +18,7 @@ from benchmarks.baselines.baseline import unsuited
 from benchmarks.baselines.registry import BASELINES
 from benchmarks.environment import environment
 from model.errors import ConfigError
+from training.bootstrap import paired_bootstrap
 from training.config import load_config, preset_names
 
 __all__ = ["Observer", "choose", "measure_all", "plan"]

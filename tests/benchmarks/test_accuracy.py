@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks.accuracy.ablations import ABLATIONS, ISOTROPIC, NO_DENOISER, NO_NOISE, NO_STEPS
 from benchmarks.accuracy.benchmark import Observer, choose, measure_all, plan
-from benchmarks.accuracy.bootstrap import paired_bootstrap
 from benchmarks.accuracy.document import Comparison, Document, Topology
 from benchmarks.accuracy.finished import Finished
 from benchmarks.accuracy.markdown import render
@@ -70,20 +69,6 @@ def test_use_of_the_catalogue_by_hand() -> None:
     values = catalogue_use(ranked, histories([2], [2], []), np.array([5, 9, 1, 7]))
     assert values["coverage@20"] == 0.5  # the third user has no truth
     assert values["popularity_rank@20"] == pytest.approx((3 + 1 + 1) / 3)
-
-
-def test_the_interval_holds_the_difference_and_narrows_with_users() -> None:
-    generator = np.random.default_rng(0)
-    base = generator.random(2000)
-    better = base + generator.normal(0.1, 0.5, 2000)
-    interval = paired_bootstrap(better, base, seed=1)
-    assert interval.difference == pytest.approx(float((better - base).mean()))
-    assert interval.low < interval.difference < interval.high
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.5 / 2000**0.5, rel=0.1)
-    assert interval.excludes_zero
-    assert not paired_bootstrap(base, base[generator.permutation(2000)], seed=1).excludes_zero
-    with pytest.raises(ValueError, match="the same users"):
-        paired_bootstrap(base, base[:5], seed=1)
 
 
 def test_a_split_is_read_with_its_order_and_the_later_question(npz: Path) -> None:

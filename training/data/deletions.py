@@ -6,7 +6,7 @@ import polars as pl
 
 from training.data.datasets import Dataset, make_dataset
 
-__all__ = ["without_deleted"]
+__all__ = ["not_deleted", "without_deleted"]
 
 
 def without_deleted(dataset: Dataset, deleted: Mapping[str, float]) -> Dataset:
@@ -18,16 +18,21 @@ def without_deleted(dataset: Dataset, deleted: Mapping[str, float]) -> Dataset:
         dataset: all data.
         deleted: when each of them was, seconds since 1970, by user id.
     """
-    if not deleted:
-        return dataset
-    when = pl.DataFrame(
-        {"user_id": list(deleted), "_deleted": [round(1e6 * seconds) for seconds in deleted.values()]},
-        schema={"user_id": pl.String, "_deleted": pl.Int64},
-    )
-    marked = dataset.interactions.join(when, on="user_id", how="left", maintain_order="left")
-    later = (pl.col("timestamp").dt.epoch("us") > pl.col("_deleted")).fill_null(False)
-    kept = marked.filter(pl.col("_deleted").is_null() | later).drop("_deleted")
+    kept = not_deleted(dataset.interactions, deleted)
     if len(kept) == len(dataset.interactions):
         return dataset
     info = dataset.info
     return make_dataset(kept, dataset.items, name=info.name, source=info.source, terms=info.terms, order=info.order)
+
+
+def not_deleted(rows: pl.DataFrame, deleted: Mapping[str, float]) -> pl.DataFrame:
+    """The same of a table with columns `user_id` and `timestamp`: possibly nothing."""
+    if not deleted:
+        return rows
+    when = pl.DataFrame(
+        {"user_id": list(deleted), "_deleted": [round(1e6 * seconds) for seconds in deleted.values()]},
+        schema={"user_id": pl.String, "_deleted": pl.Int64},
+    )
+    marked = rows.join(when, on="user_id", how="left", maintain_order="left")
+    later = (pl.col("timestamp").dt.epoch("us") > pl.col("_deleted")).fill_null(False)
+    return marked.filter(pl.col("_deleted").is_null() | later).drop("_deleted")
