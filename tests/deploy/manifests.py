@@ -41,6 +41,7 @@ __all__ = [
 ROOT = Path(__file__).parent.parent.parent
 BASE = ROOT / "deploy/kubernetes/base"
 EXAMPLE = ROOT / "deploy/kubernetes/overlays/example"
+S3 = ROOT / "deploy/kubernetes/overlays/s3"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 # the oldest that knows all that is used, some in between, and the newest whose schemas there are
 VERSIONS = ("1.30", "1.33", "1.37")
@@ -105,9 +106,9 @@ def content(document: Manifest) -> dict[str, str]:
 def environment(documents: Documents, container: Manifest) -> dict[str, str]:
     """The variables of a container; of Secrets that are not there, nothing."""
     values: dict[str, str] = {}
-    for source in container.get("envFrom", []):
-        for document in named(documents, "ConfigMap"):
-            if document["metadata"]["name"] == source["configMapRef"]["name"]:
+    for kind, name in sources(container):
+        for document in named(documents, kind):
+            if document["metadata"]["name"] == name:
                 values |= content(document)
     for variable in container.get("env", []):
         if "value" in variable:
@@ -118,6 +119,21 @@ def environment(documents: Documents, container: Manifest) -> dict[str, str]:
             if document["metadata"]["name"] == reference["name"] and reference["key"] in content(document):
                 values[variable["name"]] = content(document)[reference["key"]]
     return values
+
+
+def sources(container: Manifest) -> list[tuple[str, str]]:
+    """Kind and name of what all variables are taken from."""
+    kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
+    return [(kinds[key], of["name"]) for source in container.get("envFrom", []) for key, of in source.items()]
+
+
+def arguments(documents: Documents, container: Manifest) -> list[str]:
+    """Those of a container, with $(NAME) as Kubernetes replaces it."""
+    variables = environment(documents, container)
+    return [
+        re.sub(r"\$\((\w+)\)", lambda found: variables.get(found[1], found[0]), str(argument))
+        for argument in container["args"]
+    ]
 
 
 def selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
@@ -161,7 +177,7 @@ def references(documents: Documents) -> Problems:
             if "secret" in volume:
                 wanted.append(("Secret", volume["secret"]["secretName"], None))
         for container in spec["containers"]:
-            wanted += [("ConfigMap", source["configMapRef"]["name"], None) for source in container.get("envFrom", [])]
+            wanted += [(kind, name, None) for kind, name in sources(container)]
             for variable in container.get("env", []):
                 if "valueFrom" in variable:
                     reference = variable["valueFrom"]["secretKeyRef"]
@@ -346,6 +362,7 @@ def confinement(documents: Documents) -> Problems:
 def settings(documents: Documents) -> Problems:
     """Variables are settings that there are, with values that they take; threads are as many as CPUs."""
     known = {field.validation_alias or PREFIX + name.upper() for name, field in Settings.model_fields.items()}
+    known |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"}  # read by what speaks to a bucket
     for pod, container in containers(documents).items():
         declared = environment(documents, container)
         for name in {*declared, *(variable["name"] for variable in container.get("env", []))} - known:
@@ -362,7 +379,12 @@ def settings(documents: Documents) -> Problems:
                 continue
             yield from (f"{pod}: {name} is no setting" for name in misspelt_variables())
         mounts = {PurePosixPath(mount["mountPath"]): mount["name"] for mount in container["volumeMounts"]}
-        if mounts.get(PurePosixPath(loaded.models)) != "models":
+        # not models_folder: of a bucket without a cache, that is below the home of who runs this
+        place = loaded.models_cache if "://" in str(loaded.models) else loaded.models
+        root = next((m for m in mounts if place is not None and PurePosixPath(place).is_relative_to(m)), None)
+        if root is None:
+            yield f"{pod}: models, or copies of them, are not in a volume"
+        elif place == loaded.models and mounts[root] != "models":
             yield f"{pod}: HDRM_MODELS is not where the models are"
         if loaded.events != "redis":
             yield f"{pod}: events are not kept for all pods"
@@ -391,11 +413,16 @@ def commands(documents: Documents) -> Problems:
     for pod, container in containers(documents).items():
         if "command" in container:
             continue  # another program of the image
-        if problem := hdrm_problem([ENTRYPOINT, *map(str, container["args"])]):
+        words = arguments(documents, container)
+        if problem := hdrm_problem([ENTRYPOINT, *words]):
             yield f"{pod}: {problem}"
         mounts = [PurePosixPath(mount["mountPath"]) for mount in container["volumeMounts"]]
-        for option, value in pairwise(container["args"]):
-            if option in ("--data", "--models") and not any(PurePosixPath(value).is_relative_to(m) for m in mounts):
+        for option, value in pairwise(words):
+            if (
+                "://" not in value
+                and option in ("--data", "--models")
+                and not any(PurePosixPath(value).is_relative_to(m) for m in mounts)
+            ):
                 yield f"{pod}: {option} {value} is not mounted"
 
 

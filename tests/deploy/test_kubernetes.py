@@ -19,6 +19,7 @@ from tests.deploy.manifests import (
     BASE,
     EXAMPLE,
     ROOT,
+    S3,
     VERSIONS,
     Manifest,
     containers,
@@ -47,18 +48,18 @@ def example() -> list[Manifest]:
     return render(EXAMPLE)
 
 
-@pytest.mark.parametrize("folder", [BASE, EXAMPLE], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [BASE, EXAMPLE, S3], ids=lambda folder: folder.name)
 def test_nothing_is_wrong(folder: Path) -> None:
     assert set(problems(render(folder))) <= COMING
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("folder", [BASE, EXAMPLE], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [BASE, EXAMPLE, S3], ids=lambda folder: folder.name)
 def test_kubernetes_would_take_every_manifest(folder: Path, version: str) -> None:
     assert schema_problems(render(folder), version) == []
 
 
-@pytest.mark.parametrize("folder", [BASE, EXAMPLE], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [BASE, EXAMPLE, S3], ids=lambda folder: folder.name)
 def test_every_file_is_used(folder: Path) -> None:
     """Those that are named and not there make kubectl fail."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))
@@ -90,9 +91,9 @@ def test_the_example_has_all_of_the_base_and_no_secret_that_opens_anything(
 
 
 def test_git_takes_the_examples_secrets_and_no_others() -> None:
-    names = [f"deploy/kubernetes/overlays/{overlay}/secrets/keys.json" for overlay in ("example", "mine")]
+    names = [f"deploy/kubernetes/overlays/{overlay}/secrets/keys.json" for overlay in ("example", "s3", "mine")]
     ignored = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True)
-    assert ignored.stdout.split() == names[1:]
+    assert ignored.stdout.split() == names[2:]
 
 
 Change = Callable[[Manifest], None]
@@ -192,7 +193,10 @@ SABOTAGE = [
     # settings and commands
     ("ConfigMap", "hdrm-settings", put("data/HDRM_THREAD", "1"), "HDRM_THREAD is no setting"),
     ("ConfigMap", "hdrm-settings", put("data/HDRM_THREADS", "many"), "HDRM_THREADS: "),
-    ("ConfigMap", "hdrm-settings", put("data/HDRM_MODELS", "/model"), "HDRM_MODELS is not where the models are"),
+    ("ConfigMap", "hdrm-settings", put("data/HDRM_MODELS", "/tmp/models"), "HDRM_MODELS is not where the models are"),
+    ("ConfigMap", "hdrm-settings", put("data/HDRM_MODELS", "/model"), "--models /model is not mounted"),
+    ("ConfigMap", "hdrm-settings", put("data/HDRM_MODELS", "s3://b/m"), "copies of them, are not in a volume"),
+    ("ConfigMap", "hdrm-settings", put("data/HDRM_MODELS", None), "--models $(HDRM_MODELS) is not mounted"),
     ("Secret", "hdrm-redis", put("data/url", "aHR0cDovL3g="), "HDRM_REDIS_URL: "),
     ("Deployment", "hdrm-api", put(f"{API}/env/1", None), "HDRM_EVENTS=redis needs HDRM_REDIS_URL"),
     ("Deployment", "hdrm-api", put(f"{API}/env/0/value", "/key/keys.json"), "/key/keys.json is in no Secret"),
