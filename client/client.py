@@ -59,8 +59,8 @@ class ServiceError(Exception):
 class Client:
     """Calls a service. To be closed, or used in a `with` statement; not to be shared between threads.
 
-    Every call but `roll_back` may be sent again without harm, events too, by their ids: where the service says that it is
-    busy, or cannot be reached, that is done.
+    Every call but `roll_back` may be sent again without harm, events too, by their ids: where the service says that it
+    is busy, or cannot be reached, that is done.
 
     Args:
         url: where the service is.
