@@ -14,6 +14,7 @@ from hdrm.models import app as models_app
 from hdrm.openapi import openapi
 from hdrm.recommend import recommend
 from hdrm.report import report as write_report
+from hdrm.retrain import retrain
 from hdrm.serve import serve
 from hdrm.train import train
 from hdrm.tune import tune
@@ -32,6 +33,7 @@ app.add_typer(data_app, name="data")
 app.command()(demo)
 app.command()(train)
 app.command()(tune)
+app.command()(retrain)
 app.add_typer(models_app, name="models")
 app.command("report")(write_report)
 app.command()(serve)

@@ -1,6 +1,7 @@
 """`hdrm models`: look at what the model store holds."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer

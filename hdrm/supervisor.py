@@ -57,7 +57,8 @@ class Supervisor(Multiprocess):
                 continue
             process.kill()  # it hangs, or is dead already
             process.join()
-            mark_process_dead(process.pid, os.environ["PROMETHEUS_MULTIPROC_DIR"])  # what it served is not served now
+            # what it served is not served now
+            mark_process_dead(process.pid, os.environ["PROMETHEUS_MULTIPROC_DIR"])  # type: ignore[no-untyped-call]
             if process.exitcode != STARTUP_FAILURE:
                 logger.warning("a worker has died and is replaced")
                 self._replace(place)

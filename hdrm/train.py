@@ -1,7 +1,8 @@
 """`hdrm train`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from hdrm.console import err, out, progress
-from hdrm.deletions import deleted_users
+from hdrm.happened import deleted_users
 
 if TYPE_CHECKING:
-    from model.manifest import Manifest, MetricsRow
-    from training.trainer import Result
+    from rich.progress import Progress
 
-__all__ = ["comparison_of", "metrics_table", "run_training", "train"]
+    from model.config import Frozen
+    from model.manifest import Manifest, MetricsRow
+    from training.trainer import Observer, Result
+
+__all__ = ["comparison_of", "metrics_table", "run_training", "settings_table", "train", "training_progress"]
 
 
 def train(
@@ -83,11 +87,11 @@ def run_training(
     data: Path, models: Path | str, *, preset: str, seed: int, changes: list[str], resume: bool
 ) -> "Result":
     """Train with a progress display on stderr; raises HdrmError."""
+    from model.store import ModelStore
     from training.config import load_config
     from training.data.datasets import read_dataset
     from training.data.deletions import without_deleted
-    from training.loop import Epoch
-    from training.trainer import Observer, TrainingRun
+    from training.trainer import TrainingRun
 
     config = load_config(preset, changes)
     everything = read_dataset(data)
@@ -95,6 +99,33 @@ def run_training(
     dataset = without_deleted(everything, deleted)
     if left_out := everything.interactions["user_id"].n_unique() - dataset.interactions["user_id"].n_unique():
         err.print(f"leaving out {left_out} users who were deleted", highlight=False)
+    with training_progress() as (display, observer):
+        run = TrainingRun(
+            dataset,
+            config,
+            preset=Path(preset).stem,
+            seed=seed,
+            store=ModelStore(models),
+            observer=observer,
+            deletions_until=max(deleted.values(), default=0.0),
+        )
+        announce_resumption(interrupted=run.interrupted(), resume=resume)
+        try:
+            result = run.run(resume=resume)
+        except KeyboardInterrupt:
+            display.stop()
+            if run.interrupted():
+                err.print("interrupted; the same command with --resume continues")
+            raise typer.Exit(130) from None
+    return result
+
+
+@contextmanager
+def training_progress() -> "Iterator[tuple[Progress, Observer]]":
+    """A progress display on stderr, and the observer of a training that feeds it."""
+    from training.loop import Epoch
+    from training.trainer import Observer
+
     with progress() as display:
         task = display.add_task("preparing", total=None, note="", unit="ep")
 
@@ -113,25 +144,8 @@ def run_training(
             note = " ".join(f"{name} {value:.4f}" for name, value in known.items() if not math.isnan(value))
             display.update(task, completed=done.number, note=note)
 
-        run = TrainingRun(
-            dataset,
-            config,
-            preset=Path(preset).stem,
-            seed=seed,
-            models=models,
-            observer=Observer(stage, epoch),
-            deletions_until=max(deleted.values(), default=0.0),
-        )
-        announce_resumption(interrupted=run.interrupted(), resume=resume)
-        try:
-            result = run.run(resume=resume)
-        except KeyboardInterrupt:
-            display.stop()
-            if run.interrupted():
-                err.print("interrupted; the same command with --resume continues")
-            raise typer.Exit(130) from None
+        yield display, Observer(stage, epoch)
         finish()
-    return result
 
 
 def announce_resumption(*, interrupted: bool, resume: bool) -> None:
@@ -159,9 +173,15 @@ def comparison_of(manifest: "Manifest") -> Table:
 
 
 def print_settings(preset: str, changes: list[str]) -> None:
-    """All settings of a preset, one line each: name, value, meaning."""
-    from model.config import Frozen
+    """All settings of a preset."""
     from training.config import load_config
+
+    out.print(settings_table(f"preset {preset}", load_config(preset, changes)))
+
+
+def settings_table(title: str, settings: "Frozen") -> Table:
+    """Settings in sections, one line each: name, value, meaning."""
+    from model.config import Frozen
 
     def rows(section: Frozen, prefix: str) -> None:
         for name, field in type(section).model_fields.items():
@@ -171,6 +191,6 @@ def print_settings(preset: str, changes: list[str]) -> None:
             else:
                 table.add_row(f"{prefix}{name}", escape(str(value)), escape(field.description or ""))
 
-    table = Table("setting", "value", "meaning", title=escape(f"preset {preset}"))
-    rows(load_config(preset, changes), "")
-    out.print(table)
+    table = Table("setting", "value", "meaning", title=escape(title))
+    rows(settings, "")
+    return table

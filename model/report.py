@@ -33,6 +33,7 @@ class RunReport(Frozen):
 
     run_id: str = Field(description="names of later runs are greater")
     started_at: str = Field(description="ISO 8601, UTC")
+    read_at: float = Field(description="when the events were read, seconds since 1970")
     seconds: float = Field(description="wall-clock seconds of the run")
     outcome: Outcome
     candidate: str | None = Field(None, description="the version that was trained")

@@ -1,4 +1,4 @@
-"""From a trained model to a published artifact: the index, the probe, the files."""
+"""From a trained model to an artifact in the store: the index, the probe, the files."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ from model.store import ModelStore
 from training.fit import Fit
 from training.splits import Split
 
-__all__ = ["build_model", "indexed", "make_catalogue", "make_probe", "publish"]
+__all__ = ["add", "build_model", "indexed", "make_catalogue", "make_probe"]
 
 CALIBRATION_USERS = 256
 PROBE_USERS = 8
@@ -80,11 +80,11 @@ def make_probe(recommender: Recommender, histories: Histories) -> Probe:
     )
 
 
-def publish(
+def add(
     store: ModelStore, model: TrainedModel, catalogue: Catalogue, about: dict[str, Any], analysis: Analysis
 ) -> Manifest:
-    """Write and publish; `about` as in `model.artifact.write_artifact`."""
+    """Write and put into the store; `about` as in `model.artifact.write_artifact`."""
     probe = make_probe(model.recommender(catalogue.counts), catalogue.histories)
     with store.staging() as directory:
         write_artifact(directory, model, catalogue, probe, about, analysis)
-        return store.publish(directory)
+        return store.add(directory)

@@ -16,11 +16,31 @@ from training.config import TrainConfig
 from training.corpus import Corpus
 from training.loop import Stage, State
 from training.search import search
-from training.stages import RunStage, train_stages
+from training.stages import Length, RunStage, Stages, train_stages
 
-__all__ = ["SEARCH", "Fit", "fit"]
+__all__ = ["SEARCH", "Fit", "Found", "fit"]
 
 SEARCH = "search: "
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found, of this data or of nearly the same.
+
+    Attributes:
+        config: the settings, without an attention if it was given up.
+        lengths: how long to train each stage, by name.
+        scores: the best score of each stage on what was held out, by name.
+    """
+
+    config: TrainConfig
+    lengths: dict[str, Length]
+    scores: dict[str, float]
+
+    @classmethod
+    def of(cls, stages: Stages) -> "Found":
+        """From the stages of a search."""
+        return cls(stages.config, stages.lengths, {name: float(state["best"]) for name, state in stages.states.items()})
 
 
 @dataclass(frozen=True)
@@ -33,7 +53,7 @@ class Fit:
         messages: what they say in a history, (m, d).
         encoder: stage 1's encoding, before later stages moved the items.
         items_after: the items' vectors as each stage left them, by name.
-        search: the search's states by stage: `best_epoch`, and `best`, the score on what was held out.
+        found: what the search found.
     """
 
     diffusion: UserDiffusion
@@ -41,7 +61,7 @@ class Fit:
     messages: Tensor
     encoder: Encoding
     items_after: dict[str, Tensor]
-    search: dict[str, State]
+    found: Found
 
 
 def fit(
@@ -53,6 +73,7 @@ def fit(
     seed: int,
     device: torch.device,
     run: RunStage,
+    found: Found | None = None,
 ) -> Fit:
     """Search, then train on everything.
 
@@ -63,12 +84,14 @@ def fit(
         seed: of all randomness.
         device: where to compute.
         run: see `training.stages.train_stages`.
+        found: what an earlier search found, which is then not made again: half of the time.
     """
 
     def searching(stage: Stage, name: str, epochs: int, patience: int | None) -> State:
         return run(stage, SEARCH + name, epochs, patience)
 
-    part = Corpus(older, corpus.n_items, corpus.ordered)
-    found = search(part, stop, config, seed=seed, device=device, run=searching)
+    if found is None:
+        part = Corpus(older, corpus.n_items, corpus.ordered)
+        found = Found.of(search(part, stop, config, seed=seed, device=device, run=searching))
     made = train_stages(corpus, found.config, held_out=None, lengths=found.lengths, seed=seed, device=device, run=run)
-    return Fit(*made.diffusion.result(), made.encoding, made.items, found.states)
+    return Fit(*made.diffusion.result(), made.encoding, made.items, found)

@@ -5,7 +5,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from model.artifact import TrainedModel
+from model.history import Histories
 from model.manifest import DataInfo, Manifest, MetricsRow, RunInfo
 from model.store import ModelStore
 from training.analysis import analyse
@@ -26,13 +27,13 @@ from training.config import TrainConfig
 from training.corpus import Corpus
 from training.data.datasets import Dataset
 from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
-from training.export import build_model, make_catalogue, publish
-from training.fit import Fit, fit
+from training.export import add, build_model, make_catalogue
+from training.fit import Fit, Found, fit
 from training.loop import Epoch, Stage, State, load_checkpoint, run_stage, save_checkpoint
 from training.metrics import summary
 from training.splits import Split, make_split
 
-__all__ = ["Observer", "Result", "TrainingRun"]
+__all__ = ["Observer", "Result", "Trained", "TrainingRun"]
 
 CHECKPOINT_SECONDS = 5.0
 
@@ -63,6 +64,23 @@ class Result:
     path: Path
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model that is in the store and not served yet.
+
+    Attributes:
+        result: where.
+        split: what it was trained on, and what was held out of that.
+        ranked: the test users' lists by model, see `evaluate`.
+        ours: its own name among them.
+    """
+
+    result: Result
+    split: Split
+    ranked: dict[str, npt.NDArray[np.int32]]
+    ours: str
+
+
 class TrainingRun:
     """A run with given data, settings and seed; its checkpoint is found again by the same three and the same code.
 
@@ -71,9 +89,12 @@ class TrainingRun:
         config: the settings.
         preset: name of the preset the settings started from.
         seed: of all randomness, the split's included.
-        models: the model store, a folder or a URL.
+        store: where models are.
         observer: who is told about progress.
         deletions_until: when the last deletion of a user was that the data respects, seconds since 1970.
+        found: what the search of an earlier run found, to be used in place of a search.
+        searches_saved: how many runs in a row have used it, this one included.
+        drill: learn from items under each other's names: a model that whoever judges it has to refuse.
     """
 
     def __init__(
@@ -83,17 +104,24 @@ class TrainingRun:
         *,
         preset: str,
         seed: int,
-        models: Path | str,
+        store: ModelStore,
         observer: Observer,
         deletions_until: float = 0.0,
+        found: Found | None = None,
+        searches_saved: int = 0,
+        drill: bool = False,
     ) -> None:
-        self.deletions_until = deletions_until
+        self.drill = drill
+        self.deletions_until, self.found, self.searches_saved = deletions_until, found, searches_saved
         self.dataset, self.config, self.preset, self.seed, self.observer = dataset, config, preset, seed, observer
-        self.store = ModelStore(models)
+        self.store = store
         # the fingerprint is that of the tables alone; what their order means makes a difference too
         data = [dataset.info.fingerprint, dataset.info.order, dataset.info.presplit]
         code = digest_of_code()
-        identity = json.dumps([data, config.model_dump(mode="json"), preset, seed, code])
+        lengths = None if found is None else found.lengths
+        identity = json.dumps(
+            [data, config.model_dump(mode="json"), preset, seed, code, lengths, searches_saved, drill]
+        )
         name = hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.checkpoint = self.store.root / ".checkpoints" / f"{name}.pt"
 
@@ -101,11 +129,12 @@ class TrainingRun:
         """Whether an unfinished run with the same data, settings and seed is there to be resumed."""
         return self.checkpoint.exists()
 
-    def run(self, *, resume: bool) -> Result:
+    def run(self, *, resume: bool, accepts: Callable[["Trained"], bool] = lambda trained: True) -> Result:
         """Train and publish.
 
         Args:
             resume: continue an interrupted run, if there is one; the result is the one it would have had.
+            accepts: whether the model, which is in the store by then, is to be current.
 
         Raises:
             HdrmError: the model store cannot be written to, the data cannot be split, the loss diverges, or the
@@ -117,14 +146,16 @@ class TrainingRun:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = make_split(self.dataset, self.config.split, seed=self.seed)
         config = self.config.resolved(ordered=split.ordered)
+        learned = _renamed(split, self.seed) if self.drill else split
         fitted = fit(
-            Corpus(split.train, len(split.items), config.order == "used"),
-            split.search,
-            split.stop,
+            Corpus(learned.train, len(split.items), config.order == "used"),
+            learned.search,
+            learned.stop,
             config,
             seed=self.seed,
             device=device,
             run=partial(self._run_stage, states),
+            found=self.found,
         )
         model = build_model(fitted, split.train)
         ranked = self._rank(model, split)
@@ -134,9 +165,12 @@ class TrainingRun:
         metrics = [MetricsRow(model=name, values=summary(lists, split.test)) for name, lists in ranked.items()]
         about = self._about(split, fitted, model, metrics, device, time.monotonic() - started)
         catalogue = make_catalogue(split, self.dataset.items, model)
-        manifest = publish(self.store, model, catalogue, about, analysis)
+        manifest = add(self.store, model, catalogue, about, analysis)
+        result = Result(manifest, self.store.path(manifest.version))
+        if accepts(Trained(result, split, ranked, ours)):
+            self.store.activate(manifest.version)
         self.checkpoint.unlink(missing_ok=True)
-        return Result(manifest, self.store.path(manifest.version))
+        return result
 
     def _run_stage(self, states: State, stage: Stage, name: str, epochs: int, patience: int | None) -> State:
         """Run a stage; `states` holds the stages' states by name, and gets this one's."""
@@ -207,8 +241,10 @@ class TrainingRun:
             "metrics": metrics,
             "diagnostics": {
                 "gate": fitted.diffusion.gate.item(),
-                **{f"{name}_epochs": float(fitted.search[name]["best_epoch"]) for name in fitted.items_after},
-                **{f"{name}_search_score": float(state["best"]) for name, state in fitted.search.items()},
+                **{f"{name}_epochs": float(fitted.found.lengths[name].epochs) for name in fitted.items_after},
+                **{f"{name}_search_score": score for name, score in fitted.found.scores.items()},
+                **{f"{name}_schedule": float(length.schedule) for name, length in fitted.found.lengths.items()},
+                "searches_saved": float(self.searches_saved),
                 "max_radius": float(np.linalg.norm(model.vectors, axis=-1).max()),
             },
             "run": RunInfo(
@@ -218,3 +254,10 @@ class TrainingRun:
                 device=str(device),
             ),
         }
+
+
+def _renamed(split: Split, seed: int) -> Split:
+    """A split whose items have each other's names, in what is learned from alone."""
+    names = np.random.default_rng([seed, 5]).permutation(len(split.items)).astype(np.int32)
+    search, stop = (Histories(part.indptr, names[part.items]) for part in (split.search, split.stop))
+    return replace(split, search=search, stop=stop)

@@ -71,7 +71,7 @@ class Page(HTMLParser):
 def train(dataset: Dataset, models: Path) -> ModelStore:
     silent = Observer(lambda _name, _epochs: None, lambda _epoch: None)
     config = load_config("default", QUICK)
-    TrainingRun(dataset, config, preset="default", seed=0, models=models, observer=silent).run(resume=False)
+    TrainingRun(dataset, config, preset="default", seed=0, store=ModelStore(models), observer=silent).run(resume=False)
     return ModelStore(models)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hdrm.deletions import deleted_users
+from hdrm.happened import deleted_users
 from model.artifact import Artifact
 from model.errors import UnavailableError
 from model.store import ModelStore

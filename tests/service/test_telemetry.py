@@ -117,7 +117,8 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     """Three processes that end before a fourth is asked for the metrics."""
     count = (
         "import pathlib, sys; from model.manifest import RetrievalInfo; from service.telemetry import Telemetry;"
-        "t = Telemetry(pathlib.Path(sys.argv[1])); t.answers.labels('hdrm', 'v').inc(int(sys.argv[2])); t.count_rounds(1);"
+        "t = Telemetry(pathlib.Path(sys.argv[1])); t.answers.labels('hdrm', 'v').inc(int(sys.argv[2]));"
+        "t.count_rounds(1);"
         "found = RetrievalInfo(kind='approximate', overfetch={'20': 80}, probes=4, recall={'recall@20': 0.993});"
         "t.serve_model('v', found);"
         "print(t.render().decode())"

@@ -12,6 +12,7 @@ from model.analysis import ANALYSIS, Analysis, read_analysis
 from model.artifact import load_artifact
 from model.config import SpaceName
 from model.errors import ArtifactError
+from model.store import ModelStore
 from tests.conftest import QUICK
 from training.config import load_config
 from training.data.datasets import Dataset, make_dataset
@@ -36,7 +37,7 @@ class Told:
 
 def train(dataset: Dataset, models: Path, told: Told, *changes: str) -> Result:
     config = load_config("default", [*QUICK, *changes])
-    run = TrainingRun(dataset, config, preset="default", seed=0, models=models, observer=told.observer())
+    run = TrainingRun(dataset, config, preset="default", seed=0, store=ModelStore(models), observer=told.observer())
     return run.run(resume=False)
 
 

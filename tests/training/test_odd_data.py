@@ -10,6 +10,7 @@ from model.artifact import load_artifact
 from model.errors import DataError
 from model.history import Histories
 from model.probe import run_probe
+from model.store import ModelStore
 from tests.conftest import QUICK
 from training.config import load_config
 from training.data.datasets import Order, make_dataset
@@ -41,7 +42,11 @@ def train(rows: list[Row], models: Path, *, preset: str, ordered: bool) -> Path:
     dataset = make_dataset(interactions, items, name="odd", source="tests", terms=None, order=order)
     silent = Observer(lambda _name, _epochs: None, lambda _epoch: None)
     config = load_config(preset, [*QUICK, *SHORT])
-    return TrainingRun(dataset, config, preset=preset, seed=0, models=models, observer=silent).run(resume=False).path
+    return (
+        TrainingRun(dataset, config, preset=preset, seed=0, store=ModelStore(models), observer=silent)
+        .run(resume=False)
+        .path
+    )
 
 
 USERS = [cut(f"u{u}", names(*range(u, u + 8))) for u in range(6)]

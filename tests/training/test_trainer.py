@@ -40,7 +40,7 @@ def training_run(
     dataset: Dataset, models: Path, *changes: str, preset: str = "default", seed: int = 0, observer: Observer = SILENT
 ) -> TrainingRun:
     config = load_config(preset, [*QUICK, *changes])
-    return TrainingRun(dataset, config, preset=preset, seed=seed, models=models, observer=observer)
+    return TrainingRun(dataset, config, preset=preset, seed=seed, store=ModelStore(models), observer=observer)
 
 
 def digests(path: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from model.artifact import Artifact, Catalogue, load_artifact
 from model.facets import Facets
 from model.fragments import Fragments, ItemMetadata
+from model.store import ModelStore
 from tests.conftest import QUICK
 from training.config import load_config
 from training.data.datasets import Dataset
@@ -20,7 +21,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Arti
     """Trained on the planted data."""
     models: Path = tmp_path_factory.mktemp("models")
     silent = Observer(lambda _name, _epochs: None, lambda _epoch: None)
-    run = TrainingRun(dataset, load_config("default", QUICK), preset="default", seed=0, models=models, observer=silent)
+    run = TrainingRun(
+        dataset, load_config("default", QUICK), preset="default", seed=0, store=ModelStore(models), observer=silent
+    )
     return load_artifact(run.run(resume=False).path)
 
 

@@ -1,0 +1,256 @@
+"""One retraining: from data that were checked to a model that was compared, and serves if it is good enough."""
+
+import logging
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+
+from model.artifact import Artifact, load_artifact
+from model.errors import ArtifactError
+from model.history import Histories
+from model.manifest import Manifest, MetricsRow
+from model.probe import run_probe
+from model.report import Outcome, Rule, RunReport, keep_report, read_reports, report_of
+from model.retrieval import FlatIndex
+from model.retrieval.calibration import shared
+from model.store import ModelStore
+from training.config import TrainConfig
+from training.data.datasets import Dataset
+from training.fit import Found
+from training.metrics import summary
+from training.retrain.checks import Check, Known, check_data
+from training.retrain.compare import ForeignRanker, holdout_metrics, ndcg_difference
+from training.retrain.gate import decide
+from training.retrain.lease import Lease
+from training.retrain.limits import RetrainLimits
+from training.retrain.merge import Happened, merged
+from training.stages import Length
+from training.trainer import Observer, Trained, TrainingRun
+
+__all__ = ["Retraining"]
+
+NAME = "retrained"
+SEARCH_EVERY = 7  # retrainings, at least: what was found ages
+ALIKE = 0.25  # change of the data's size up to which a search need not be made again
+RECALL_USERS, RECALL_K = 256, 20
+
+logger = logging.getLogger("hdrm.training")
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What a run needs.
+
+    Attributes:
+        store: of the models.
+        base: data of before the events; None for events alone.
+        happened: what the log of events holds.
+        read_at: when it was read, seconds since 1970.
+        config: settings of the training.
+        preset: name of the preset the settings started from.
+        seed: of all randomness.
+        limits: what must hold of the data, and of the model.
+        keep: versions that stay in the store, but for those that may be served again.
+        force: train also if nothing has happened since the last model.
+        observer: is told about progress.
+        drill: see `TrainingRun`.
+    """
+
+    store: ModelStore
+    base: Dataset | None
+    happened: Happened
+    read_at: float
+    config: TrainConfig
+    preset: str
+    seed: int
+    limits: RetrainLimits
+    keep: int
+    force: bool
+    observer: Observer
+    drill: bool = False
+
+    def run(self, lease: Lease) -> RunReport:
+        """Check, train, compare, decide, and keep a report of it.
+
+        A run that was interrupted is continued, if data, settings and code are the same.
+
+        Args:
+            lease: is made sure of before the model is published.
+
+        Raises:
+            HdrmError: there are no data, they cannot be split, the training diverges, or the store cannot be written.
+        """
+        started = time.monotonic()
+        current, before = self._current()
+        dataset = merged(self.base, self.happened, name=NAME if self.base is None else self.base.info.name)
+        report = partial(self._report, started, before)
+        if current is not None and current.manifest.data.fingerprint == dataset.info.fingerprint and not self.force:
+            return report("unchanged")
+        checks = self._checked(dataset, current)
+        if not all(check.passed for check in checks):
+            return report("invalid", data=_rules(checks))
+        found, saved = self._found(current, dataset)
+        ended: list[RunReport] = []
+
+        def accepts(trained: Trained) -> bool:
+            rules, comparison = self._judged(trained, current)
+            passed = all(rule.passed for rule in rules)
+            lease.certainly()
+            ended.append(
+                report(
+                    "published" if passed else "refused",
+                    data=_rules(checks),
+                    gate=rules,
+                    candidate=trained.result.manifest.version,
+                    protocol=trained.split.protocol,
+                    comparison=comparison,
+                )
+            )
+            return passed
+
+        TrainingRun(
+            dataset,
+            self.config,
+            preset=self.preset,
+            seed=self.seed,
+            store=self.store,
+            observer=self.observer,
+            deletions_until=max(self.happened.deletions.values(), default=0.0),
+            found=found,
+            searches_saved=saved,
+            drill=self.drill,
+        ).run(resume=True, accepts=accepts)
+        self.store.prune(self.keep)
+        return ended[0]
+
+    def _current(self) -> tuple[Artifact | None, str | None]:
+        """The model that serves and its version; no model if there is none, or it is damaged."""
+        version = self.store.current()
+        if version is None:
+            return None, None
+        try:
+            return load_artifact(self.store.path(version)), version
+        except ArtifactError as error:
+            logger.error("the current model cannot be compared with (%s)", error.message)
+            return None, version
+
+    def _checked(self, dataset: Dataset, current: Artifact | None) -> list[Check]:
+        last = None
+        if current is not None:
+            earlier = report_of(self.store, current.manifest.version)
+            last = Known.of(current.catalogue, until=None if earlier is None else earlier.read_at)
+        begins = None
+        if self.base is not None and self.base.info.order == "timestamp":
+            begins = self.base.interactions["timestamp"].dt.epoch("us").to_numpy().min() / 1e6
+        return check_data(
+            dataset,
+            last,
+            self.limits.data,
+            now=self.read_at,
+            begins=begins,
+            deleted=self.happened.deletions,
+        )
+
+    def _found(self, current: Artifact | None, dataset: Dataset) -> tuple[Found | None, int]:
+        """What the current model's search found, where that is of use still, and how often it was used since."""
+        if current is None:
+            return None, 0
+        manifest = current.manifest
+        saved = int(manifest.diagnostics.get("searches_saved", 0)) + 1
+        grown = len(dataset.interactions) / max(len(current.catalogue.histories.items), 1)
+        alike = manifest.training == self.config.model_dump(mode="json") and abs(grown - 1) <= ALIKE
+        last = next(iter(read_reports(self.store)), None)
+        if not alike or saved >= SEARCH_EVERY or (last is not None and last.outcome == "refused"):
+            return None, 0
+        return _found_by(manifest, self.config), saved
+
+    def _judged(self, trained: Trained, current: Artifact | None) -> tuple[list[Rule], list[MetricsRow]]:
+        """The gate's rules, and the models beside each other."""
+        split, ranked = trained.split, trained.ranked
+        metrics = {name: summary(lists, split.test) for name, lists in ranked.items()}
+        difference = held_out = None
+        # without an order what is held out is drawn anew with every change, so the current model has learned most of it
+        if current is not None and split.ordered:
+            held_out = holdout_metrics(ForeignRanker(current, split.items), split)
+            difference = ndcg_difference(ranked[trained.ours], held_out.ranked, split.test, seed=self.seed)
+        ease = [values for name, values in metrics.items() if name.startswith("EASE")]
+        artifact, reproduced = self._read_again(trained)
+        verdict = decide(
+            metrics[trained.ours],
+            current=None if held_out is None else held_out.metrics,
+            ease=max(ease, key=lambda values: values["ndcg@20"], default=None),
+            popularity=metrics["popularity"],
+            probe_reproduced=reproduced,
+            retrieval_recall=None if artifact is None else _measured_recall(artifact),
+            promised_recall=None if artifact is None else artifact.manifest.retrieval.recall.get(f"recall@{RECALL_K}"),
+            difference=difference,
+            limits=self.limits.gate,
+        )
+        rows = [MetricsRow(model=name, values=values) for name, values in metrics.items()]
+        if held_out is not None and current is not None:
+            rows.insert(-1, MetricsRow(model=f"current: {current.manifest.version}", values=held_out.metrics))
+        rows[-1] = rows[-1].model_copy(update={"model": f"candidate: {trained.result.manifest.version}"})
+        return _rules(verdict.checks), rows
+
+    def _read_again(self, trained: Trained) -> tuple[Artifact | None, bool]:
+        try:
+            artifact = load_artifact(trained.result.path)
+            run_probe(artifact.recommender, artifact.probe)
+        except ArtifactError as error:
+            logger.error("%s", error.message)
+            return None, False
+        return artifact, True
+
+    def _report(self, started: float, before: str | None, outcome: Outcome, **found: object) -> RunReport:
+        now = datetime.now(UTC)
+        report = RunReport(
+            run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            started_at=datetime.fromtimestamp(self.read_at, UTC).isoformat(timespec="seconds"),
+            read_at=self.read_at,
+            seconds=round(time.monotonic() - started, 1),
+            outcome=outcome,
+            before=before,
+            events=len(self.happened.events),
+            **found,  # type: ignore[arg-type]
+        )
+        keep_report(self.store, report)
+        return report
+
+
+def _rules(checks: Iterable[Check]) -> list[Rule]:
+    return [Rule(name=check.name, passed=check.passed, sentence=check.sentence) for check in checks]
+
+
+def _found_by(manifest: Manifest, config: TrainConfig) -> Found:
+    """What a model's search found, by its manifest."""
+    config = config.resolved(ordered=manifest.data.ordered)
+    if not manifest.model.attention.length:
+        config = config.without_attention()
+    known = manifest.diagnostics
+    stages = [name.removesuffix("_schedule") for name in known if name.endswith("_schedule")]
+    lengths = {
+        name: Length(int(known[f"{name}_epochs"]), int(known[f"{name}_schedule"]))
+        for name in stages
+        if f"{name}_epochs" in known
+    }
+    return Found(config, lengths, {})
+
+
+def _measured_recall(artifact: Artifact) -> float | None:
+    """Share of the nearest items that an approximate index finds for some of the users; None for a scan."""
+    if artifact.manifest.retrieval.kind == "scan":
+        return None
+    catalogue, config = artifact.catalogue, artifact.manifest.model
+    users = np.flatnonzero(catalogue.histories.lengths)
+    chosen = users[np.linspace(0, len(users) - 1, min(RECALL_USERS, len(users))).astype(np.int64)]
+    queries, nothing = np.array(catalogue.user_vectors[chosen]), Histories.empty(len(chosen))
+    exact = FlatIndex(artifact.model.vectors, geometry=config.encoder.space)
+    found, truth = (
+        index.search(queries, [RECALL_K] * len(queries), nothing) for index in (artifact.recommender.index, exact)
+    )
+    return shared(found, truth)
