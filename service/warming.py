@@ -1,7 +1,7 @@
 """Answers put into the service's Redis before anybody asks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from model.errors import ConfigError, UnavailableError
 from service.bulk import Answered
@@ -52,8 +52,8 @@ class Warming:
         self._loop.run(self._cache.close())
         self._loop.close()
 
-    async def _put(self, cores: dict[str, bytes]) -> None:
-        last, core = cores.popitem()
-        for key, value in cores.items():
+    async def _put(self, cores: Mapping[str, bytes]) -> None:
+        *others, (last, core) = cores.items()
+        for key, value in others:
             self._cache.put(key, value)
         await self._cache.set(last, core)  # one round trip for all, and returns after it

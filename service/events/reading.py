@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from model.errors import ConfigError
 from service.events.choice import kept_log
-from service.events.log import Backend, Sink
+from service.events.log import Backend, EventLog, Sink
 from service.settings import Settings
 
 __all__ = ["Moment", "read_log"]
@@ -40,13 +40,9 @@ async def read_log(
     """
     log = kept_log(settings)
     try:
-        for moment in (after, until):
-            if moment is not None and moment.backend != log.backend:
-                raise ConfigError(
-                    f"events were in {moment.backend or 'no log'}, and are now in {log.backend or 'no log'}",
-                    hint="set HDRM_EVENTS, HDRM_EVENTS_FILE and HDRM_REDIS_URL as they were",
-                )
-        begin, end = (None if moment is None else moment.position for moment in (after, until))
+        if until is not None and until.backend is None:  # nothing was kept yet
+            return until
+        begin, end = (_position(moment, log) for moment in (after, until))
         follower = log.follow(sink, after=begin, until=end)
         try:
             await follower.catch_up()
@@ -55,3 +51,14 @@ async def read_log(
             await follower.close()
     finally:
         await log.close()
+
+
+def _position(moment: Moment | None, log: EventLog) -> str | None:
+    if moment is None or moment.backend is None:
+        return None
+    if moment.backend != log.backend:
+        raise ConfigError(
+            f"events were in {moment.backend}, and are now in {log.backend or 'no log'}",
+            hint="set HDRM_EVENTS, HDRM_EVENTS_FILE and HDRM_REDIS_URL as they were",
+        )
+    return moment.position
