@@ -32,7 +32,7 @@ def batch(
     ] = EVERYBODY,
     k: Annotated[int, typer.Option("--k", help="How many items for each user, 1 to 500.")] = 10,
     models: Annotated[
-        Path | None, typer.Option("--models", help="Model store: the folder that `hdrm train` published to.")
+        str | None, typer.Option("--models", help="Model store: a folder, or a URL such as s3://bucket/models.")
     ] = None,
     version: Annotated[
         str | None, typer.Option("--version", help="A version of the model; by default the current one.")
@@ -64,7 +64,7 @@ def batch(
     - `HDRM_REDIS_URL=redis://127.0.0.1:6379/0 hdrm batch --models models --k 10 --warm --out warm.parquet`
     """
     if importlib.util.find_spec("polars") is None:
-        raise UnavailableError("this command writes Parquet files with polars", hint="pip install 'hdrm[batch]'")
+        raise UnavailableError("this command writes Parquet files with polars", hint="pip install 'hdrm[serve,batch]'")
 
     from hdrm.audience import read_audience
     from hdrm.parts import Batch, Parts
@@ -114,15 +114,15 @@ def _request(k: int, categories: list[str], deny: list[str]) -> "RecommendReques
         raise refused(invalid(error.errors()), OPTIONS) from None
 
 
-def _settings(models: Path | None, version: str | None) -> "Settings":
+def _settings(models: str | None, version: str | None) -> "Settings":
     """The service's, with the version that is to answer, whatever becomes current meanwhile."""
     from model.store import ModelStore
     from service.settings import load_settings
 
     given = {"models": models, "model_version": version}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-    chosen = ModelStore(settings.models).path(settings.model_version).name
-    return settings.model_copy(update={"model_version": chosen})
+    chosen = ModelStore(settings.models, settings.models_cache).manifest(settings.model_version)
+    return settings.model_copy(update={"model_version": chosen.version})
 
 
 def _run(
@@ -137,11 +137,12 @@ def _run(
     """Do what is left of a batch."""
     from hdrm.filling import check_same, fill
     from hdrm.parts import Begun
+    from model.store import ModelStore
     from service.bulk import everybody
     from service.engine import Engine
     from service.events.reading import read_log
     from service.live.state import LiveState
-    from service.registry import load_current
+    from service.registry import load_version
     from service.warming import Warming
     from service.worker import limit_threads
 
@@ -153,7 +154,8 @@ def _run(
         if warming is not None:
             stack.callback(warming.close)
         with err.status("reading the model and the events"):
-            loaded = load_current(settings)
+            store = ModelStore(settings.models, settings.models_cache)
+            loaded = load_version(store, settings, settings.model_version)
             state = LiveState(loaded, settings.event_types)
             moment = asyncio.run(read_log(settings, state.apply, until=None if begun is None else begun.moment))
         limit_threads(settings.threads)

@@ -179,7 +179,7 @@ def test_without_polars_the_extra_is_named(models: Path, tmp_path: Path) -> None
     code = "import sys; sys.modules['polars'] = None; from hdrm.cli import main; main()"
     options = ["batch", "--models", str(models), "--out", str(tmp_path / "out.parquet")]
     ran = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=DEADLINE)
-    assert (ran.returncode, "pip install 'hdrm[batch]'" in ran.stderr) == (1, True)
+    assert (ran.returncode, "pip install 'hdrm[serve,batch]'" in ran.stderr) == (1, True)
 
 
 def killed(process: "subprocess.Popen[str]", out: Path, parts: int, sent: signal.Signals, seconds: float) -> str:
