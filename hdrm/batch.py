@@ -93,7 +93,7 @@ def batch(
         try:
             _run(parts, wanted, settings, request, audience, together=batch_size)
         except KeyboardInterrupt:
-            again = "the same command without --force" if force else "the same command"
+            again = "the same command without --force" if force and parts.begun() is not None else "the same command"
             err.print(f"interrupted; {again} goes on", highlight=False)
             raise typer.Exit(130) from None
 

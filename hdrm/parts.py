@@ -7,7 +7,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from model.config import Frozen
 from model.errors import DataError, UnavailableError
+from model.folder import LocalFolder, sync
 from service.events.event import Effect
 from service.events.reading import Moment
 
@@ -36,6 +36,7 @@ SCHEMA = {
     "model_version": pl.String,
 }
 GROUP_ROWS = 2**17  # of the file, held in memory together
+STATE = "batch.json"
 ANEW = "--force begins anew"
 
 
@@ -92,7 +93,7 @@ class Parts:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.folder = out.with_name(out.name + ".parts")
-        self._state = self.folder / "batch.json"
+        self._files = LocalFolder(self.folder)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -114,7 +115,7 @@ class Parts:
             try:
                 yield
             finally:
-                if not self._state.exists():
+                if self._files.read(STATE) is None:
                     shutil.rmtree(self.folder, ignore_errors=True)
 
     def begun(self) -> Begun | None:
@@ -123,12 +124,13 @@ class Parts:
         Raises:
             DataError: what it left is damaged.
         """
-        try:
-            begun = Begun.model_validate_json(self._state.read_bytes())
-        except FileNotFoundError:
+        content = self._files.read(STATE)
+        if content is None:
             return None
-        except (OSError, ValidationError) as error:
-            raise DataError(f"{self._state}: cannot be read ({type(error).__name__})", hint=ANEW) from error
+        try:
+            begun = Begun.model_validate_json(content)
+        except ValidationError as error:
+            raise DataError(f"{self.folder / STATE}: is not of a batch", hint=ANEW) from error
         for part in self._paths(begun):
             if not part.is_file():
                 raise DataError(f"{part}: is not there any more", hint=ANEW)
@@ -136,7 +138,7 @@ class Parts:
 
     def discard(self) -> None:
         """Forget what an earlier run left."""
-        self._state.unlink(missing_ok=True)
+        self._files.remove(STATE)
 
     def save(self, begun: Begun) -> None:
         """Remember how far it is.
@@ -144,7 +146,7 @@ class Parts:
         Raises:
             UnavailableError: it cannot be written; what was remembered stays.
         """
-        self._write(self._state, begun.model_dump_json().encode())
+        self._files.write(STATE, begun.model_dump_json().encode())
 
     def add(self, begun: Begun, columns: Mapping[str, Sequence[Any]], **progress: Any) -> Begun:
         """Keep a further part; how far it is then.
@@ -159,7 +161,7 @@ class Parts:
         """
         content = BytesIO()
         pl.DataFrame(columns, SCHEMA).write_parquet(content)
-        self._write(self._path(begun.parts), content.getvalue())
+        self._files.write(_part(begun.parts), content.getvalue())
         begun = begun.model_copy(update={"parts": begun.parts + 1, **progress})
         self.save(begun)
         return begun
@@ -183,39 +185,21 @@ class Parts:
         joined = self.folder / "joined.parquet"
         try:
             rows.sink_parquet(joined, row_group_size=GROUP_ROWS)
-            _sync(joined)
+            sync(joined)
             os.replace(joined, self.out)
-            _sync(self.out.parent)
+            sync(self.out.parent)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise self._unwritable(self.out, error) from error
         self.discard()
         return int(pl.scan_parquet(self.out, glob=False).select(pl.len()).collect().item())
 
     def _paths(self, begun: Begun) -> list[Path]:
-        return [self._path(number) for number in range(begun.parts)]
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"part-{number:05}.parquet"
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            handle, name = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except OSError as error:
-            raise self._unwritable(path, error) from error
+        return [self.folder / _part(number) for number in range(begun.parts)]
 
     def _unwritable(self, path: Path, error: Exception) -> UnavailableError:
         why = getattr(error, "strerror", None) or str(error)
         return UnavailableError(f"{path}: cannot be written ({why})", hint="make room or choose another --out")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _part(number: int) -> str:
+    return f"part-{number:05}.parquet"

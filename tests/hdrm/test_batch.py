@@ -260,7 +260,7 @@ def test_force_begins_anew(many: Path, tmp_path: Path) -> None:
     assert rows(out).height == 20
     killed(begin(many, out, "--k", str(K), "--force"), out, 1, signal.SIGKILL, 0.0)
     (Parts(out).folder / "batch.json").write_text("{")
-    assert "batch.json: cannot be read" in run(many, out, "--k", str(K), status=1)
+    assert "batch.json: is not of a batch" in run(many, out, "--k", str(K), status=1)
 
 
 def test_one_process_at_a_time(models: Path, tmp_path: Path) -> None:
