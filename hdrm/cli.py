@@ -5,6 +5,7 @@ import sys
 import typer
 from rich.markup import escape
 
+from hdrm.batch import batch
 from hdrm.benchmark import app as benchmark_app
 from hdrm.console import err
 from hdrm.data import app as data_app
@@ -38,6 +39,7 @@ app.add_typer(models_app, name="models")
 app.command("report")(write_report)
 app.command()(serve)
 app.command()(recommend)
+app.command()(batch)
 app.add_typer(keys_app, name="keys")
 app.command()(openapi)
 app.add_typer(benchmark_app, name="benchmark")

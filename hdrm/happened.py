@@ -1,29 +1,34 @@
 """What the log of events holds, of the service that serves from a model store."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from service.events.reading import Moment
     from service.events.record import Record
-    from service.settings import Settings
     from training.data.datasets import Dataset
     from training.retrain.merge import Happened
 
 __all__ = ["deleted_users", "read_happened"]
 
 
-def deleted_users(models: Path | str) -> dict[str, float]:
+def deleted_users(models: Path | str, *, after: "Moment | None" = None) -> dict[str, float]:
     """When each deleted user was, seconds since 1970, by user id; none where nothing was ever kept.
 
     The log is found as the service finds it: by HDRM_REDIS_URL, HDRM_EVENTS and HDRM_EVENTS_FILE, or in the store.
+
+    Args:
+        models: the store.
+        after: only those that were deleted later.
 
     Raises:
         ConfigError: a setting of the service is not valid.
         UnavailableError: the log is there and cannot be read: then it is not known whom to leave out.
     """
+    from service.events.reading import read_log
     from service.events.record import Deletion
     from service.settings import load_settings
 
@@ -32,7 +37,7 @@ def deleted_users(models: Path | str) -> dict[str, float]:
     def sink(records: "Sequence[Record]") -> None:
         deleted.update({record.user_id: record.timestamp for record in records if isinstance(record, Deletion)})
 
-    _read(load_settings(models=models), sink)
+    asyncio.run(read_log(load_settings(models=models), sink, after=after))
     return deleted
 
 
@@ -49,6 +54,7 @@ def read_happened(models: Path | str, base: "Dataset | None") -> "Happened":
 
     from model.fragments import ItemFacts
     from service.events.event import Event
+    from service.events.reading import read_log
     from service.events.record import Deletion, ItemChange
     from service.settings import load_settings
     from training.data.schema import ITEM_TYPES
@@ -71,7 +77,7 @@ def read_happened(models: Path | str, base: "Dataset | None") -> "Happened":
                 case Deletion():
                     deletions[record.user_id] = record.timestamp
 
-    _read(settings, sink)
+    asyncio.run(read_log(settings, sink))
     facts = {} if base is None else {row.pop("item_id"): row for row in _rows_of(base, changes)}
     nothing = asdict(ItemFacts(None, None, []))
     items = [
@@ -87,21 +93,3 @@ def read_happened(models: Path | str, base: "Dataset | None") -> "Happened":
 
 def _rows_of(base: "Dataset", items: Iterable[str]) -> list[dict[str, Any]]:
     return base.items.filter(base.items["item_id"].is_in(list(items))).to_dicts()
-
-
-def _read(settings: "Settings", sink: "Callable[[Sequence[Record]], None]") -> None:
-    from service.events.choice import events_file, open_log
-
-    if settings.events == "off" or (settings.redis_url is None and not events_file(settings).exists()):
-        return
-
-    async def read() -> None:
-        log = open_log(settings)
-        follower = log.follow(sink)
-        try:
-            await follower.catch_up()
-        finally:
-            await follower.close()
-            await log.close()
-
-    asyncio.run(read())

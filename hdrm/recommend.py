@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hdrm.console import err, out
+from hdrm.refusals import refused
 from model.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from service.responses import RecommendResponse
 
 __all__ = ["recommend"]
+
+OPTIONS = {"user_id": "--user or --history", "k": "--k", "novelty": "--novelty", "diversity": "--diversity"}
 
 
 def recommend(
@@ -54,9 +57,9 @@ def recommend(
         request = RecommendRequest(**{name: value for name, value in wishes.items() if value is not None})
         answer = _here(models, request) if url is None else _there(url, key, request)
     except ValidationError as error:
-        raise _refused(invalid(error.errors())) from None
+        raise refused(invalid(error.errors()), OPTIONS) from None
     except Problem as problem:
-        raise _refused(problem) from None
+        raise refused(problem, OPTIONS) from None
     if as_json:
         print(answer.model_dump_json(exclude_unset=True, indent=1))
         return
@@ -123,12 +126,3 @@ def _there(url: str, key: str | None, request: "RecommendRequest") -> "Recommend
         raise UnavailableError(
             f"--url {url}: no answer ({type(error).__name__})", hint="start a server: hdrm serve --models DIR"
         ) from error
-
-
-def _refused(problem: Any) -> ConfigError:
-    options = {"user_id": "--user or --history", "k": "--k", "novelty": "--novelty", "diversity": "--diversity"}
-    wrong = [
-        f"{options.get(error.field, error.field)}: {error.message}" + (f" ({error.allowed})" if error.allowed else "")
-        for error in problem.errors
-    ]
-    return ConfigError("; ".join(wrong) or problem.detail)

@@ -16,7 +16,7 @@ from model.artifact import verify_artifact
 from model.errors import ArtifactError, UnavailableError
 from model.manifest import MANIFEST
 
-__all__ = ["STAGING", "Folder", "LocalFolder", "clear_staging", "is_url", "whole_rename", "workspace_of"]
+__all__ = ["STAGING", "Folder", "LocalFolder", "clear_staging", "is_url", "sync", "whole_rename", "workspace_of"]
 
 STAGING = ".staging"
 LOCK_SECONDS = 30.0
@@ -131,7 +131,7 @@ class LocalFolder:
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
-            _sync(target.parent)
+            sync(target.parent)
         except OSError as error:
             raise UnavailableError(
                 f"{target}: cannot be written ({error.strerror})", hint="make the folder writable, or make room in it"
@@ -170,7 +170,7 @@ class LocalFolder:
         try:
             for path in staged.iterdir():
                 path.chmod(0o644)  # safetensors writes for the owner alone, but another account may serve
-                _sync(path)
+                sync(path)
             whole_rename(staged, self.root / version)
         except OSError as error:
             raise UnavailableError(
@@ -230,12 +230,12 @@ def workspace_of(location: Path | str, cache: Path | None) -> Path:
 def whole_rename(staged: Path, target: Path) -> None:
     """Let a complete artifact appear under its name by one rename, unless one that is undamaged is there."""
     staged.chmod(0o755)
-    _sync(staged)
+    sync(staged)
     if target.exists() and verify_artifact(target):
         target.rename(Path(tempfile.mkdtemp(dir=staged.parent, prefix="damaged-")))
     if not target.exists():
         staged.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def clear_staging(workspace: Path, *, seconds: float = ABANDONED_SECONDS) -> None:
@@ -251,7 +251,8 @@ def clear_staging(workspace: Path, *, seconds: float = ABANDONED_SECONDS) -> Non
             path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return once the disk has a file, or a directory's names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

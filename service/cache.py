@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from service.settings import Settings
 
-__all__ = ["Cache", "Count", "LayeredCache", "MemoryCache", "RedisCache", "create_cache"]
+__all__ = ["JITTER", "Cache", "Count", "LayeredCache", "MemoryCache", "RedisCache", "create_cache"]
 
 Backend = Literal["memory", "redis"]
 Clock = Callable[[], float]
@@ -200,6 +200,9 @@ class RedisCache:
         timeout_seconds: longest time of one round trip, DNS and connecting included.
         jitter: greatest part of the age, at random, by which an entry is forgotten earlier.
         clock: seconds, monotonic.
+
+    Attributes:
+        refuses: whether Redis did not keep what it was last given, although it answers.
     """
 
     backend: Backend = "redis"
@@ -222,7 +225,7 @@ class RedisCache:
         self._gets: dict[str, list[asyncio.Future[bytes | None]]] = {}  # waiting, by key
         self._sets: dict[str, bytes] = {}
         self._sender: asyncio.Task[None] | None = None
-        self._refused = False
+        self.refuses = False
 
     @property
     def degraded(self) -> bool:
@@ -309,9 +312,9 @@ class RedisCache:
         return list(replies[-1])
 
     def _tell_refused(self, error: RedisError | None) -> None:
-        if error is not None and not self._refused:
+        if error is not None and not self.refuses:
             logger.warning("cache: redis refuses to keep answers (%s)", type(error).__name__)
-        self._refused = error is not None
+        self.refuses = error is not None
 
     def _succeeded(self) -> None:
         if self._retry_at is not None:

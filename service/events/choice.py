@@ -9,7 +9,7 @@ from service.events.redis import RedisLog
 from service.events.sqlite import SqliteLog
 from service.settings import Settings
 
-__all__ = ["events_file", "open_log"]
+__all__ = ["events_file", "kept_log", "open_log"]
 
 FILE = "events.sqlite"
 WRITE_SECONDS, READ_SECONDS = 5.0, 5.0  # of Redis: it may have to wait for its disk, and a page is long
@@ -30,7 +30,7 @@ def open_log(settings: Settings) -> EventLog:
             would bring back users that were deleted and items that were hidden.
     """
     url = settings.redis_url
-    if url is not None and settings.events in (None, "redis"):
+    if url is not None and _in_redis(settings):
         return RedisLog(url.get_secret_value(), write_seconds=WRITE_SECONDS, read_seconds=READ_SECONDS)
     if settings.events == "off":
         return NoLog()
@@ -42,3 +42,18 @@ def open_log(settings: Settings) -> EventLog:
             raise
         logger.warning("no events are kept: %s; %s", error, error.hint)
         return NoLog()
+
+
+def kept_log(settings: Settings) -> EventLog:
+    """The log, for who only reads it: none where nothing was ever kept, and no file is made.
+
+    Raises:
+        UnavailableError: the file is there and cannot be used.
+    """
+    if settings.events == "off" or not (_in_redis(settings) or events_file(settings).exists()):
+        return NoLog()
+    return open_log(settings)
+
+
+def _in_redis(settings: Settings) -> bool:
+    return settings.redis_url is not None and settings.events in (None, "redis")

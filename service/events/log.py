@@ -21,6 +21,11 @@ class Follower(Protocol):
         """Whether there may be records that the sink was not told; costs next to nothing."""
         ...
 
+    @property
+    def position(self) -> str:
+        """Where in the log the last record is that the sink was told."""
+        ...
+
     async def catch_up(self) -> None:
         """Returns once the sink was told all that any process was acknowledged before this call.
 
@@ -70,8 +75,14 @@ class EventLog(Protocol):
         """
         ...
 
-    def follow(self, sink: Sink) -> Follower:
-        """What tells a sink of all records, from the first on."""
+    def follow(self, sink: Sink, *, after: str | None = None, until: str | None = None) -> Follower:
+        """What tells a sink of all records.
+
+        Args:
+            sink: is told.
+            after: a follower's position, behind which to begin; None for the first record.
+            until: a follower's position, with which to end; None for what comes as well.
+        """
         ...
 
     async def close(self) -> None:
@@ -84,6 +95,7 @@ class NoLog:
 
     backend = None
     behind = False
+    position = ""
 
     async def append(self, records: Sequence[Record]) -> list[bool]:
         """See `EventLog.append`."""
@@ -97,7 +109,7 @@ class NoLog:
         """See `EventLog.delete_user`."""
         raise _keeps_nothing()
 
-    def follow(self, sink: Sink) -> "NoLog":
+    def follow(self, sink: Sink, *, after: str | None = None, until: str | None = None) -> "NoLog":
         """See `EventLog.follow`."""
         return self
 

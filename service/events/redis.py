@@ -102,9 +102,9 @@ class RedisLog:
         events: int = await self._durably(DELETE, keys, (deletion.deletion_id, pack(deletion)))
         return events
 
-    def follow(self, sink: Sink) -> "RedisFollower":
+    def follow(self, sink: Sink, *, after: str | None = None, until: str | None = None) -> "RedisFollower":
         """See `EventLog.follow`."""
-        return RedisFollower(self._url, sink, read_seconds=self._read_seconds)
+        return RedisFollower(self._url, sink, read_seconds=self._read_seconds, after=after or "0", until=until or "+")
 
     async def close(self) -> None:
         """See `EventLog.close`."""
@@ -172,16 +172,23 @@ class RedisFollower:
         url: as that of the log.
         sink: is told the records.
         read_seconds: longest time to read a page, connecting and DNS included.
+        after, until: behind which entry to begin, and with which to end.
     """
 
     behind = True  # Redis alone knows
 
-    def __init__(self, url: str, sink: Sink, *, read_seconds: float) -> None:
+    def __init__(self, url: str, sink: Sink, *, read_seconds: float, after: str = "0", until: str = "+") -> None:
         self._redis = _client(url)
         self._sink = sink
         self._read_seconds = read_seconds
         self._read_for = Grouped(self._read)
-        self._last = b"0"
+        self._last = after.encode()
+        self._until = until
+
+    @property
+    def position(self) -> str:
+        """See `Follower.position`."""
+        return self._last.decode()
 
     async def catch_up(self) -> None:
         """See `Follower.catch_up`."""
@@ -197,7 +204,7 @@ class RedisFollower:
             page: Any = None
             while page is None or len(page) == PAGE:
                 async with asyncio.timeout(self._read_seconds):
-                    page = await self._redis.xrange(STREAM, min=b"(" + self._last, count=PAGE)
+                    page = await self._redis.xrange(STREAM, b"(" + self._last, self._until, count=PAGE)
                 if page:
                     self._sink([unpack(fields[b"record"]) for _, fields in page])
                     self._last = page[-1][0]

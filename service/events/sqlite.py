@@ -31,11 +31,12 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE INDEX IF NOT EXISTS records_of_user ON records (user_id);
 """
 INSERT = "INSERT OR IGNORE INTO records (record_id, user_id, body) VALUES (?, ?, ?)"
-SELECT = "SELECT seq, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
+SELECT = "SELECT seq, body FROM records WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 NEWEST = "SELECT coalesce(max(seq), 0) FROM records"
 OF_USER = "SELECT body FROM records WHERE user_id = ? ORDER BY seq"
 CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 DELETE = "DELETE FROM records WHERE user_id = ?"
+END = 2**63 - 1  # no record stands behind it
 
 Row = tuple[str, str | None, str]
 T = TypeVar("T")
@@ -86,9 +87,9 @@ class SqliteLog:
         """See `EventLog.delete_user`."""
         return await self._away(self._delete, deletion)
 
-    def follow(self, sink: Sink) -> "SqliteFollower":
+    def follow(self, sink: Sink, *, after: str | None = None, until: str | None = None) -> "SqliteFollower":
         """See `EventLog.follow`."""
-        return SqliteFollower(self._path, sink)
+        return SqliteFollower(self._path, sink, after=int(after or 0), until=END if until is None else int(until))
 
     async def close(self) -> None:
         """See `EventLog.close`."""
@@ -139,28 +140,38 @@ class SqliteFollower:
     Args:
         path: the file, which is there.
         sink: is told the records.
+        after, until: behind which record to begin, and with which to end.
     """
 
-    def __init__(self, path: Path, sink: Sink) -> None:
+    def __init__(self, path: Path, sink: Sink, *, after: int = 0, until: int = END) -> None:
         self._path = path
         self._sink = sink
         self._connection = _connect(path)
         self._mark = Mark(_mark_of(path))
-        self._seq = 0
+        self._seq = after
+        self._until = until
 
     @property
     def behind(self) -> bool:
         """See `Follower.behind`."""
-        return self._mark.value > self._seq
+        return min(self._mark.value, self._until) > self._seq
+
+    @property
+    def position(self) -> str:
+        """See `Follower.position`."""
+        return str(self._seq)
 
     async def catch_up(self) -> None:
         """See `Follower.catch_up`."""
         try:
-            while self.behind and (rows := self._connection.execute(SELECT, (self._seq, PAGE)).fetchall()):
+            while self.behind and (rows := self._page()):
                 self._sink([unpack(body) for _, body in rows])
                 self._seq = rows[-1][0]
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from error
+
+    def _page(self) -> list[tuple[int, str]]:
+        return self._connection.execute(SELECT, (self._seq, self._until, PAGE)).fetchall()
 
     async def close(self) -> None:
         """See `Follower.close`."""

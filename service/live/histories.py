@@ -123,6 +123,16 @@ class LiveHistories:
         user = self._catalogue.users.index(user_id)
         return user is not None and user not in self.deleted
 
+    def is_deleted(self, user_id: str) -> bool:
+        """Whether a user was deleted and has not come again."""
+        since = self._since.get(user_id)
+        return since is not None and not since.known
+
+    def newcomers(self) -> list[str]:
+        """Ids of the users that events alone tell of."""
+        index = self._catalogue.users.index
+        return [user_id for user_id, since in self._since.items() if since.known and index(user_id) is None]
+
     def of(self, user_id: str) -> LiveHistory | None:
         """That of a user; None of one that nothing happened to since the model was trained."""
         since = self._since.get(user_id)

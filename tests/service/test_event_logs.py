@@ -15,7 +15,7 @@ from model.errors import UnavailableError
 from service.events.event import Event
 from service.events.log import EventLog
 from service.events.mark import Mark
-from service.events.record import Record, deletion_of, item_change, record_id
+from service.events.record import Record, deletion_of, item_change, record_id, user_of
 from service.events.redis import RedisLog
 from service.events.sqlite import SqliteLog
 from tests.service.conftest import RedisServer
@@ -66,6 +66,39 @@ def test_every_follower_is_told_all_that_was_acknowledged_before_it_asks(open_lo
             assert late == kept
             for one_follower in (*followers, follower):
                 await one_follower.close()
+
+    asyncio.run(run())
+
+
+def test_a_follower_begins_behind_a_place_and_ends_with_one(open_log: OpenLog) -> None:
+    async def run() -> None:
+        async with opened(open_log, open_log) as (one, other):
+
+            async def told(after: str | None = None, until: str | None = None) -> tuple[list[Record], str]:
+                records = list[Record]()
+                follower = other.follow(records.extend, after=after, until=until)
+                await follower.catch_up()
+                await follower.close()
+                return records, follower.position
+
+            nothing, start = await told()
+            assert nothing == []
+            await one.append(events(0, 2500))
+            early, place = await told()
+            await one.append(events(2500, 3800))
+            assert early == events(0, 2500)
+            assert await told(until=start) == ([], start)
+            assert await told(until=place) == (early, place)
+            late, end = await told(after=place)
+            assert late == events(2500, 3800)
+            assert await told(after=end) == ([], end)
+            assert await told(after=start, until=end) == (events(0, 3800), end)
+            # what is at the place itself may be gone later
+            last = user_of(early[-1])
+            assert last is not None
+            await one.delete_user(deletion_of(last, timestamp=1.0))
+            assert (await told(until=place))[0] == [event for event in early if user_of(event) != last]
+            assert len((await told(after=place))[0]) == 1 + sum(user_of(event) != last for event in late)
 
     asyncio.run(run())
 
