@@ -2,21 +2,26 @@
 
     make test-compose
 
-Needs Docker with Compose v2 and the standard library only. It runs as a project of its own on a free port, so a
-service that is up already is left alone. The last line counts the checks; exit status 0 only if none failed.
+Needs Docker with Compose v2 and the standard library only. It runs as a project of its own on free ports, so a
+service that is up already is left alone. The last line counts the checks; exit status 0 only if none failed. Those of
+images that are neither here nor can be pulled are skipped.
 """
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +35,9 @@ LATE: Final = "900"  # asked for by one check alone
 ACTIVE: Final = "901"  # does something, in one check
 K: Final = 10
 UP_SECONDS: Final = 1200  # the first build downloads and installs torch
+PULL_SECONDS: Final = 300
 RECOVERY_SECONDS: Final = 20
+SCRAPE_SECONDS: Final = 60
 DEGRADED_SECONDS: Final = 2
 
 Answer = dict[str, Any]
@@ -40,6 +47,10 @@ class Failed(Exception):
     """A check did not hold."""
 
 
+class Skipped(Exception):
+    """A check cannot be made here."""
+
+
 def expect(holds: bool, message: str) -> None:
     if not holds:
         raise Failed(message)
@@ -47,15 +58,46 @@ def expect(holds: bool, message: str) -> None:
 
 @dataclass
 class Stack:
-    """The services of the compose file under a project name and a port of their own."""
+    """The services of the compose file under a project name and ports of their own.
 
+    Attributes:
+        folder: for files of this run; nobody else may look into it.
+    """
+
+    folder: Path
     project: str = field(default_factory=lambda: f"hdrm-test-{os.getpid()}")
     port: int = field(default_factory=lambda: free_port())
+    prometheus_port: int = field(default_factory=lambda: free_port())
+    grafana_port: int = field(default_factory=lambda: free_port())
+    grafana_password: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the compose file reads from the environment."""
+        return {
+            "HDRM_PORT": str(self.port),
+            "HDRM_PROMETHEUS_PORT": str(self.prometheus_port),
+            "HDRM_GRAFANA_PORT": str(self.grafana_port),
+            "HDRM_GRAFANA_PASSWORD_FILE": str(self.folder / "grafana-password"),
+        }
 
     def compose(self, *arguments: str, timeout: float = 120, show: bool = False, check: bool = True) -> str:
         """Run `docker compose` and return its stdout; `show` passes the output on instead."""
         command = ["docker", "compose", "--project-name", self.project, "--project-directory", str(ROOT), *arguments]
-        return run(command, timeout=timeout, show=show, check=check, HDRM_PORT=str(self.port))
+        return run(command, timeout=timeout, show=show, check=check, **self.variables)
+
+    def start_monitor(self, service: str) -> None:
+        """Start a service of the profile `monitoring`, and wait until it is healthy."""
+        done = self.compose("--profile", "monitoring", "config", "--format", "json")
+        image = json.loads(done)["services"][service]["image"]
+        try:
+            run(["docker", "image", "inspect", image])
+        except Failed:
+            try:
+                run(["docker", "pull", "--quiet", image], timeout=PULL_SECONDS)
+            except (Failed, subprocess.TimeoutExpired):
+                raise Skipped(f"{image} cannot be pulled") from None
+        self.compose("--profile", "monitoring", "up", "--detach", "--no-deps", "--wait", service)
 
     def python(self, service: str, code: str, *, user: str | None = None) -> str:
         """What Python code prints in a running container, as the container's user or as another one."""
@@ -79,8 +121,7 @@ class Stack:
             data=json.dumps(body).encode(),
             headers={"content-type": "application/json"},
         )
-        with DIRECT.open(request, timeout=10) as response:
-            return dict(json.load(response))
+        return fetched(request)
 
     def wait_healthy(self, service: str, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
@@ -90,6 +131,12 @@ class Stack:
 
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def fetched(request: str | urllib.request.Request) -> Answer:
+    """The JSON object that is answered."""
+    with DIRECT.open(request, timeout=10) as response:
+        return dict(json.load(response))
 
 
 def run(command: list[str], *, timeout: float = 120, show: bool = False, check: bool = True, **more: str) -> str:
@@ -322,6 +369,51 @@ def keeps_events(stack: Stack) -> None:
     expect(stack.recommend(ACTIVE)["items"] == after["items"], "another answer than before")
 
 
+def is_scraped(stack: Stack) -> None:
+    """with --profile monitoring Prometheus has the api's metrics, all rules work, and it is in no network with Redis"""
+    stack.start_monitor("prometheus")
+    address = f"http://127.0.0.1:{stack.prometheus_port}/api/v1"
+    query = urllib.parse.urlencode({"query": 'up{job="hdrm"} * on (instance) hdrm_worker_starts_total'})
+    started = time.monotonic()
+    while not (result := fetched(f"{address}/query?{query}")["data"]["result"]):
+        expect(time.monotonic() - started < SCRAPE_SECONDS, "no metrics of the api")
+        time.sleep(1)
+    expect([sample["value"][1] for sample in result] == ["1"], f"the api is not up: {result}")
+    while "unknown" in (health := [rule["health"] for rule in rules_at(address)]):
+        expect(time.monotonic() - started < SCRAPE_SECONDS, "rules are not evaluated")
+        time.sleep(1)
+    expect(bool(health) and set(health) == {"ok"}, f"rules: {health}")
+    networks = list(stack.inspect("prometheus")["NetworkSettings"]["Networks"])
+    expect(networks == [f"{stack.project}_monitoring"], f"networks: {networks}")
+
+
+def rules_at(address: str) -> list[dict[str, Any]]:
+    groups = fetched(f"{address}/rules")["data"]["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def has_a_dashboard(stack: Stack) -> None:
+    """with --profile monitoring Grafana has the dashboard and its data, for who has the password in the file"""
+    password = stack.folder / "grafana-password"
+    password.write_text(stack.grafana_password)
+    password.chmod(0o444)  # Grafana's user is another one
+    stack.start_monitor("grafana")
+    address = f"http://127.0.0.1:{stack.grafana_port}/api"
+    login = base64.b64encode(f"admin:{stack.grafana_password}".encode()).decode()
+    board, source = (
+        fetched(urllib.request.Request(f"{address}/{path}", headers={"Authorization": f"Basic {login}"}))
+        for path in ("dashboards/uid/hdrm", "datasources/uid/hdrm-prometheus/health")
+    )
+    expect(board["dashboard"]["title"] == "HDRM" and bool(board["dashboard"]["panels"]), f"dashboard: {board}")
+    expect(source["status"] == "OK", f"datasource: {source}")
+    try:
+        fetched(f"{address}/dashboards/uid/hdrm")
+    except urllib.error.HTTPError as error:
+        expect(error.code == 401, f"without a password: {error.code}")
+    else:
+        raise Failed("no password is needed")
+
+
 CHECKS: Final[list[Callable[[Stack], None]]] = [
     comes_up,
     recommends,
@@ -338,17 +430,21 @@ CHECKS: Final[list[Callable[[Stack], None]]] = [
     trains_once,
     restarts,
     keeps_events,
+    is_scraped,
+    has_a_dashboard,
 ]
 
 
 def run_checks(stack: Stack) -> tuple[int, int, int]:
-    """Checks passed, failed and, if the services do not come up, skipped."""
+    """Checks passed, failed and, if they cannot be made here or the services do not come up, skipped."""
     passed = failed = 0
     for check in CHECKS:
         title, started = (check.__doc__ or check.__name__).strip(), time.monotonic()
         print(f"--- {title}", flush=True)
         try:
             check(stack)
+        except Skipped as reason:
+            print(f"    skipped: {reason}", flush=True)
         except (Failed, OSError, KeyError, ValueError, subprocess.TimeoutExpired) as error:
             failed += 1
             print(f"    FAILED after {time.monotonic() - started:.1f} s: {error}", flush=True)
@@ -364,7 +460,8 @@ def removed(stack: Stack) -> bool:
     """Remove containers, networks, volumes and images; whether nothing is left of them."""
     print("--- `down --volumes` leaves nothing behind", flush=True)
     try:
-        stack.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "10", timeout=180)
+        everything = ["--profile", "monitoring", "down", "--volumes", "--rmi", "local", "--remove-orphans"]
+        stack.compose(*everything, "--timeout", "10", timeout=180)
         label = f"label=com.docker.compose.project={stack.project}"
         for kind in (["ps", "--all"], ["volume", "ls"], ["network", "ls"], ["image", "ls"]):
             left = run(["docker", *kind, "--quiet", "--filter", label])
@@ -384,7 +481,12 @@ def main() -> int:
     except (Failed, OSError) as error:
         print(f"Docker with Compose v2 is needed here: {error}")
         return 1
-    stack = Stack()
+    with tempfile.TemporaryDirectory(prefix="hdrm-test-") as folder:
+        return test(Stack(Path(folder)), started)
+
+
+def test(stack: Stack, started: float) -> int:
+    """Exit status of all checks."""
     print(f"project {stack.project}, port {stack.port}", flush=True)
     passed, failed, skipped = 0, len(CHECKS), 0
     try:

@@ -105,7 +105,8 @@ def create_app(settings: Settings | None = None, load: Callable[[], First] | Non
             del first  # nothing else must keep a model that has been replaced
             roster = Roster(serving, telemetry, max_together=settings.max_pending)
             stack.push_async_callback(roster.close)
-            telemetry.serve_model(serving.version, serving.manifest.retrieval)
+            manifest = serving.manifest
+            telemetry.serve_model(serving.version, manifest.retrieval, manifest.run.created_at)
             telemetry.refuse_model(refused=refused is not None)
             del serving
             limit_threads(settings.threads)

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         description="Redis for the answer cache and for events: redis://, rediss:// or unix://; not set keeps "
         "answers in the process alone, and events in a file. It may hold a password and is never logged",
     )
+    redis_url_file: Path | None = Field(
+        None,
+        description="a file that holds the URL of Redis, such as a mounted secret, in the place of HDRM_REDIS_URL; "
+        "read once, at the start",
+    )
     redis_timeout_seconds: float = Field(
         0.1, ge=0.005, le=5, description="longest time one round trip to Redis may take, connecting and DNS included"
     )
@@ -112,6 +117,22 @@ class Settings(BaseSettings):
         description="where worker processes share their metrics; `hdrm serve` sets it when there are several",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _url_of_file(cls, given: dict[str, Any]) -> dict[str, Any]:
+        file = given.get("redis_url_file")
+        if file is None:
+            return given
+        if given.get("redis_url") is not None:
+            raise ValueError("HDRM_REDIS_URL_FILE takes the place of HDRM_REDIS_URL; got both")
+        try:
+            url = Path(file).read_text("utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"HDRM_REDIS_URL_FILE: cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise ValueError("HDRM_REDIS_URL_FILE: not a text") from None
+        return {**given, "redis_url": url}
+
     @field_validator("redis_url")
     @classmethod
     def _usable_url(cls, value: SecretStr | None) -> SecretStr | None:
@@ -132,7 +153,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _redis_for_events(self) -> Self:
         if self.events == "redis" and self.redis_url is None:
-            raise ValueError("HDRM_EVENTS=redis needs HDRM_REDIS_URL")
+            raise ValueError("HDRM_EVENTS=redis needs HDRM_REDIS_URL or HDRM_REDIS_URL_FILE")
         return self
 
     @field_validator("rate_limit")
@@ -183,10 +204,10 @@ def load_settings(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        problems = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
+        problems = [f"{_variables(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
     raise ConfigError("\n".join(problems), hint="set the variable to an allowed value, or unset it")
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    name = str(location[0]) if location else "events"  # the only rule about several
+def _variables(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "environment"  # rules about several name them
     return PREFIX + name.upper() if name in Settings.model_fields else name

@@ -1,9 +1,10 @@
 """Prometheus metrics. Each application has its own registry; several worker processes share theirs by files."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from model.manifest import RetrievalInfo
@@ -99,6 +100,15 @@ class Telemetry:
             registry=registry,
             multiprocess_mode="min",
         )
+        self._created = Gauge(
+            "hdrm_model_created_timestamp_seconds",
+            "When the training of the model served ended, seconds since 1970.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        Counter("hdrm_worker_starts", "Processes that began to serve.", registry=registry).inc()
+        if shared is None:  # of several processes, it would be about whichever is asked
+            ProcessCollector(registry=registry)
 
         # labels() costs more than counting does, so what it finds is kept; the values of labels are few
         self._timed: dict[tuple[str, str, int], Histogram] = {}
@@ -128,11 +138,14 @@ class Telemetry:
         self._count(self.retrievals, "true" if rounds == 1 else "false")
         self._rounds.inc(rounds)
 
-    def serve_model(self, version: str, retrieval: RetrievalInfo, *, before: str | None = None) -> None:
-        """Say which model is served, how its items are found, and which was served before it."""
+    def serve_model(
+        self, version: str, retrieval: RetrievalInfo, created_at: str, *, before: str | None = None
+    ) -> None:
+        """Say which model is served, how its items are found, when it was made, and which was served before it."""
         if before is not None:
             self._model.labels(before).set(0)
         self._model.labels(version).set(1)
+        self._created.set(datetime.fromisoformat(created_at).timestamp())
         self._recall.labels(retrieval.kind).set(min(retrieval.recall.values(), default=1.0))
 
     def refuse_model(self, *, refused: bool) -> None:

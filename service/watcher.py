@@ -92,7 +92,8 @@ class Watcher:
             return
         before = self._roster.current.version
         self._roster.replace(serving)
-        self._telemetry.serve_model(version, serving.manifest.retrieval, before=before)
+        manifest = serving.manifest
+        self._telemetry.serve_model(version, manifest.retrieval, manifest.run.created_at, before=before)
         self._telemetry.count_swap("swapped")
         logger.warning("models: serving %s, before it %s", version, before)
 

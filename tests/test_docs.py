@@ -193,4 +193,10 @@ def test_every_make_target_and_link_in_a_document_exists(path: Path) -> None:
         file, _, heading = link.partition("#")
         target = path.parent / file if file else path
         assert target.exists(), link
-        assert not heading or f"# {heading}" in target.read_text("utf-8").lower(), link
+        assert not heading or heading in anchors(target), link
+
+
+def anchors(path: Path) -> set[str]:
+    """Of the headings in a document, as links name them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -28,6 +28,40 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert load_settings(models=Path("given")).models == Path("given")
 
 
+def test_the_url_of_redis_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://:swordfish@redis:6379/0\n")
+    monkeypatch.setenv("HDRM_REDIS_URL_FILE", str(file))
+    url = load_settings().redis_url
+    assert url is not None
+    assert url.get_secret_value() == "redis://:swordfish@redis:6379/0"
+    assert load_settings(events="redis").events == "redis"
+
+
+@pytest.mark.parametrize(
+    ("content", "url", "expected"),
+    [
+        (None, "", "HDRM_REDIS_URL_FILE: cannot be read (No such file or directory)"),
+        (b"", "", "HDRM_REDIS_URL: "),
+        (b":swordfish@redis", "", "HDRM_REDIS_URL: "),
+        (b"redis://swordfish:\xff@redis", "", "HDRM_REDIS_URL_FILE: not a text"),
+        (b"redis://swordfish", "redis://redis", "HDRM_REDIS_URL_FILE takes the place of HDRM_REDIS_URL"),
+    ],
+)
+def test_a_file_that_holds_no_url_is_named_without_its_content(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, url: str, expected: str
+) -> None:
+    if content is not None:
+        (tmp_path / "url").write_bytes(content)
+    monkeypatch.setenv("HDRM_REDIS_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("HDRM_REDIS_URL", url)
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+    assert expected in raised.value.message
+    assert "swordfish" not in raised.value.message
+    assert raised.value.__context__ is None
+
+
 def test_a_folder_for_metrics_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/nonexistent")
     with pytest.raises(ConfigError, match=r"PROMETHEUS_MULTIPROC_DIR: .*a folder that exists"):

@@ -87,10 +87,13 @@ def test_what_happens_is_counted(settings: Settings, redis: RedisServer) -> None
             "hdrm_batch_queries_sum 1.0",
             f'hdrm_model_info{{version="{version}"}} 1.0',
             'hdrm_retrieval_recall{kind="scan"} 1.0',
+            "hdrm_model_created_timestamp_seconds 1.7356896e+09",
+            "hdrm_worker_starts_total 1.0",
         ):
             assert expected in lines
         retrievals = [float(line.split()[-1]) for line in lines if line.startswith("hdrm_retrievals_total")]
         assert sum(retrievals) == 1
+        assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
         assert "swordfish" not in response.text.lower()
 
     url = redis.url.replace("redis://", "redis://default:swordfish@")
@@ -120,7 +123,7 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
         "t = Telemetry(pathlib.Path(sys.argv[1])); t.answers.labels('hdrm', 'v').inc(int(sys.argv[2]));"
         "t.count_rounds(1);"
         "found = RetrievalInfo(kind='approximate', overfetch={'20': 80}, probes=4, recall={'recall@20': 0.993});"
-        "t.serve_model('v', found);"
+        "t.serve_model('v', found, f'2025-01-0{len(sys.argv[2])}T00:00:00Z');"
         "print(t.render().decode())"
     )
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
@@ -131,6 +134,8 @@ def test_worker_processes_add_their_counts_up(tmp_path: Path) -> None:
     assert "hdrm_retrieval_rounds_total 4.0" in last
     assert 'hdrm_model_info{version="v"} 1.0' in last
     assert 'hdrm_retrieval_recall{kind="approximate"} 0.993' in last
+    assert "hdrm_model_created_timestamp_seconds 1.7356896e+09" in last  # of the one that came last
+    assert "hdrm_worker_starts_total 4.0" in last
 
 
 def test_a_probe_counts_as_no_lookup(settings: Settings) -> None:
