@@ -33,8 +33,11 @@ USER: Final = "196"
 OTHER: Final = "186"
 LATE: Final = "900"  # asked for by one check alone
 ACTIVE: Final = "901"  # does something, in one check
+LEARNER: Final = "902"  # does something that is learned from
 K: Final = 10
 UP_SECONDS: Final = 1200  # the first build downloads and installs torch
+TRAIN_SECONDS: Final = 1200
+FOLLOW_SECONDS: Final = 10
 PULL_SECONDS: Final = 300
 RECOVERY_SECONDS: Final = 20
 SCRAPE_SECONDS: Final = 60
@@ -122,6 +125,18 @@ class Stack:
             headers={"content-type": "application/json"},
         )
         return fetched(request)
+
+    def scheduler(self, *command: str, timeout: float = 120, show: bool = False, check: bool = True) -> str:
+        """Run an hdrm command in a container of the scheduler and return its stdout."""
+        return self.compose("run", "--rm", "-T", "scheduler", *command, timeout=timeout, show=show, check=check)
+
+    def wait_for_another(self, version: str) -> str:
+        """The model that is served once it is another one."""
+        deadline = time.monotonic() + FOLLOW_SECONDS
+        while (now := fetched(f"http://127.0.0.1:{self.port}/readyz")["model_version"]) == version:
+            expect(time.monotonic() < deadline, f"{version} is served still")
+            time.sleep(0.2)
+        return str(now)
 
     def wait_healthy(self, service: str, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
@@ -253,10 +268,10 @@ def is_not_root(stack: Stack) -> None:
 
 
 def is_read_only(stack: Stack) -> None:
-    """root itself can write neither to the root file systems nor, in the api, to the models"""
+    """root itself can not write to the root file systems"""
     code = (
         "import errno, pathlib\n"
-        "for folder in ('/', '/opt/venv', '/models'):\n"
+        "for folder in ('/', '/opt/venv'):\n"
         "    try:\n"
         "        pathlib.Path(folder, 'written').write_text('x')\n"
         "    except OSError as error:\n"
@@ -264,9 +279,10 @@ def is_read_only(stack: Stack) -> None:
         "    else:\n"
         "        print('written')"
     )
-    found = stack.python("api", code, user="0").split()
-    expect(found == ["EROFS"] * 3, f"writing to /, /opt/venv and /models: {found}")
-    for service in ("api", "redis", "trainer"):
+    for service in ("api", "scheduler"):
+        found = stack.python(service, code, user="0").split()
+        expect(found == ["EROFS"] * 2, f"{service}: writing to / and /opt/venv: {found}")
+    for service in ("api", "redis", "trainer", "scheduler"):
         expect(stack.inspect(service)["HostConfig"]["ReadonlyRootfs"], f"{service}: the root file system is writable")
 
 
@@ -369,6 +385,79 @@ def keeps_events(stack: Stack) -> None:
     expect(stack.recommend(ACTIVE)["items"] == after["items"], "another answer than before")
 
 
+def retrains(stack: Stack) -> None:
+    """events, `retrain --once` in the scheduler, and the api serves another model without a restart"""
+    before, started = stack.recommend(LEARNER), stack.inspect("api")["State"]["StartedAt"]
+    taken = [item["item_id"] for item in before["items"][:5]]
+    events = [
+        {"event_id": f"learn{n}", "user_id": LEARNER, "item_id": item, "type": "view"} for n, item in enumerate(taken)
+    ]
+    expect(stack.post("/v1/events", {"events": events})["accepted"] == 5, "the events were not accepted")
+    stack.scheduler("retrain", "--once", timeout=TRAIN_SECONDS, show=True)
+    version = stack.wait_for_another(before["model_version"])
+    after = stack.recommend(LEARNER)
+    expect(after["model_version"] == version and not after["cached"], f"not by the new model: {after}")
+    expect(after["items"] != before["items"], "the answer is as before")
+    expect(not {*taken} & {item["item_id"] for item in after["items"]}, "what was taken is recommended")
+    expect(stack.inspect("api")["State"]["StartedAt"] == started, "the api was restarted")
+    print(f"    {before['model_version']} -> {version}")
+
+
+def refuses(stack: Stack) -> None:
+    """a candidate that learned from items under each other's names is refused, with reasons, and not served"""
+    before = stack.recommend(LEARNER)["model_version"]
+    told = stack.scheduler("retrain", "--once", "--drill", timeout=TRAIN_SECONDS, check=False)
+    expect("refused" in told and "NDCG@20" in told, f"not refused:\n{told}")
+    rows = json.loads(stack.scheduler("models", "list", "--json"))["models"]
+    [refused] = [row["version"] for row in rows if row["gate"] == "refused"]
+    shown = stack.scheduler("models", "show", refused)
+    reasons = [line.strip() for line in shown.splitlines() if line.strip().startswith("no ")]
+    expect(bool(reasons), f"no reasons:\n{shown}")
+    print("\n".join(f"    {reason}" for reason in reasons))
+    expect(stack.recommend(LEARNER)["model_version"] == before, "another model is served")
+
+
+def rolls_back(stack: Stack) -> None:
+    """`models rollback` returns to the model before, and an operator over HTTP to the one after, without a restart"""
+    new, started = stack.recommend(LEARNER)["model_version"], stack.inspect("api")["State"]["StartedAt"]
+    stack.scheduler("models", "rollback")
+    old = stack.wait_for_another(new)
+    expect(stack.recommend(LEARNER)["model_version"] == old, "the old model does not answer")
+    stack.post(f"/v1/models/{new}/activate", {})
+    expect(stack.wait_for_another(old) == new, "the new model is not back")
+    expect(stack.inspect("api")["State"]["StartedAt"] == started, "the api was restarted")
+
+
+def keeps_models(stack: Stack) -> None:
+    """after `down` and `up` the same model answers the same, and its events are known"""
+    before = stack.recommend(LEARNER)
+    stack.compose("down")
+    stack.compose("up", "--detach", "--wait", timeout=180)
+    after = stack.recommend(LEARNER)
+    expect(after["model_version"] == before["model_version"], "another model is served")
+    expect(after["items"] == before["items"], "another answer than before")
+    again = {"event_id": "learn0", "user_id": LEARNER, "item_id": before["items"][0]["item_id"], "type": "view"}
+    expect(stack.post("/v1/events", again)["repeated"] == 1, "an event was forgotten")
+
+
+def survives_kills(stack: Stack) -> None:
+    """a server that is killed comes back by itself, and after `kill api` by `up`, with the same answers"""
+    before = stack.recommend(LEARNER)["items"]
+    died = stack.inspect("api")["State"]["StartedAt"]
+    kill = "import os, pathlib\nfor p in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+    kill += "    if b'serve' in p.read_bytes().split(b'\\0') and p.parent.name != '1': os.kill(int(p.parent.name), 9)"
+    stack.compose("exec", "-T", "api", "python", "-c", kill, check=False)
+    deadline = time.monotonic() + 90
+    while stack.inspect("api")["State"]["StartedAt"] == died:
+        expect(time.monotonic() < deadline, "it was not started again")
+        time.sleep(0.5)
+    stack.wait_healthy("api")
+    expect(stack.recommend(LEARNER)["items"] == before, "another answer than before")
+    stack.compose("kill", "api")
+    stack.compose("up", "--detach", "--wait", timeout=180)
+    expect(stack.recommend(LEARNER)["items"] == before, "another answer than before")
+
+
 def is_scraped(stack: Stack) -> None:
     """with --profile monitoring Prometheus has the api's metrics, all rules work, and it is in no network with Redis"""
     stack.start_monitor("prometheus")
@@ -430,6 +519,11 @@ CHECKS: Final[list[Callable[[Stack], None]]] = [
     trains_once,
     restarts,
     keeps_events,
+    retrains,
+    refuses,
+    rolls_back,
+    keeps_models,
+    survives_kills,
     is_scraped,
     has_a_dashboard,
 ]

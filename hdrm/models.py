@@ -22,7 +22,9 @@ app = typer.Typer(
     no_args_is_help=True, help="Published models: list, show, verify, activate, roll back, try out, prune."
 )
 
-Models = Annotated[str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.")]
+Models = Annotated[
+    str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.", envvar="HDRM_MODELS")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,22 +15,29 @@ from hdrm.console import err, out
 from hdrm.happened import read_happened
 from hdrm.models import print_report
 from hdrm.train import training_progress
-from model.errors import ConfigError
+from model.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from model.report import RunReport
+    from model.store import ModelStore
+    from training.data.datasets import Dataset
 
 __all__ = ["retrain"]
 
 REFUSED = 3  # exit status: nothing broke, and somebody should look
 DEFAULT_KEEP = 7
+HEARTBEAT_SECONDS = 20
 
 
 def retrain(
-    models: Annotated[str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.")],
+    models: Annotated[
+        str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.", envvar="HDRM_MODELS")
+    ],
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of the data of before the events; without it there are events alone."),
+        typer.Option(
+            help="Folder of the data of before the events; without it there are events alone.", envvar="HDRM_DATA"
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Now, and end.")] = False,
     schedule: Annotated[
@@ -37,6 +45,10 @@ def retrain(
     ] = None,
     timezone: Annotated[str, typer.Option(help="Of the schedule, such as Europe/Berlin.")] = "UTC",
     jitter: Annotated[int, typer.Option(min=0, max=86400, help="Seconds, at most and at random, to begin later.")] = 0,
+    heartbeat: Annotated[
+        Path | None,
+        typer.Option(help=f"With --schedule: a file that is touched every {HEARTBEAT_SECONDS} s, for health checks."),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="Settings to start from: the name of a preset, or a .toml file.")
     ] = "default",
@@ -61,9 +73,10 @@ def retrain(
     """Train anew on the data and all events since, and let the result serve if it is good enough.
 
     Reads the log of events where the service keeps it (HDRM_REDIS_URL, HDRM_EVENTS_FILE or the store), leaves out
-    deleted users, checks the data against those of the last run, holds out the newest tenth by time, trains, and
-    compares the candidate with the current model, EASE and popularity on it. A candidate that is worse is kept, with
-    the reasons, and not served: `hdrm models show VERSION` tells them. Running services follow within seconds.
+    deleted users, checks the data against those of the last run, holds out the newest tenth (cut by time, or as it was
+    for the current model), trains, and compares the candidate with the current model, EASE and popularity on it. A
+    candidate that is worse is kept, with the reasons, and not served: `hdrm models show VERSION` tells them. Running
+    services follow within seconds.
 
     One run at a time is made for a store, on whichever machine. A run that was killed changes nothing that is served,
     and the next one goes on where it was. Exit status 3: refused, or the data were not fit.
@@ -93,7 +106,7 @@ def retrain(
         )
         print_report(report)
         raise typer.Exit(REFUSED if report.outcome in ("refused", "invalid") else 0)
-    follow_schedule(models, schedule, timezone, jitter, _arguments())
+    follow_schedule(models, schedule, timezone, jitter, _arguments(), heartbeat=heartbeat)
 
 
 def retrain_once(
@@ -119,9 +132,7 @@ def retrain_once(
     store = ModelStore(models)
     store.prepare()
     base = None if data is None else read_dataset(data)
-    # rows without times have no order across users
-    timed = base is None or base.info.order == "timestamp"
-    config = load_config(preset, [*(["split.by=time"] if timed else []), *changes])
+    config = load_config(preset, [f"split.by={_cut(store, base)}", *changes])
     checked = load_limits(limits)
     with held_lease(store.folder) as lease, training_progress() as (display, observer):
         read_at = time.time()
@@ -147,7 +158,19 @@ def retrain_once(
             raise typer.Exit(130) from None
 
 
-def follow_schedule(models: str, cron: str, timezone: str, jitter: int, command: list[str]) -> None:
+def _cut(store: "ModelStore", base: "Dataset | None") -> str:
+    """How to hold out: as it was done for the current model, so that it has learned from none of it; else by time."""
+    current = store.current()
+    if current is not None:
+        with suppress(ArtifactError):
+            return str(store.manifest(current).training.get("split", {}).get("by", "user"))
+    # rows without times have no order across users
+    return "time" if base is None or base.info.order == "timestamp" else "user"
+
+
+def follow_schedule(
+    models: str, cron: str, timezone: str, jitter: int, command: list[str], *, heartbeat: Path | None
+) -> None:
     """Run a command at the times of a schedule, until a signal; one that was missed is made up for at once.
 
     Each run is a process of its own: what it takes is given back, and where it is killed for want of memory the
@@ -173,6 +196,12 @@ def follow_schedule(models: str, cron: str, timezone: str, jitter: int, command:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    if heartbeat is not None:
+        scheduler.add_executor(ThreadPoolExecutor(1), "heartbeat")
+        now = datetime.now(trigger.timezone)
+        scheduler.add_job(
+            heartbeat.touch, "interval", seconds=HEARTBEAT_SECONDS, executor="heartbeat", next_run_time=now
+        )
     following = first or trigger.get_next_fire_time(None, datetime.now(trigger.timezone))
     err.print(f"retraining by {cron!r} ({timezone}); the next run: {following:%Y-%m-%d %H:%M:%S %Z}", highlight=False)
     scheduler.start()
@@ -252,7 +281,7 @@ def _arguments() -> list[str]:
         name, _, value = argument.partition("=")
         if skip:
             skip = False
-        elif name in ("--schedule", "--timezone", "--jitter"):
+        elif name in ("--schedule", "--timezone", "--jitter", "--heartbeat"):
             skip = not value
         else:
             kept.append(argument)

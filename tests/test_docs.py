@@ -135,20 +135,24 @@ def essence(value: object) -> object:
 def test_every_call_in_the_description_of_the_api_is_answered_as_it_says(tmp_path: Path) -> None:
     """By a server over a socket, of a model that has the users and items that the examples name."""
     blocks = re.findall(r"```http\n([A-Z]+) (\S+)\n(.*?)```\n+```json\n(.*?)```", text("docs/api.md"), re.DOTALL)
-    store = publish_model(
-        tmp_path / "models",
-        users=250,
-        user_id=lambda u: str(1 + u),
-        item_id=lambda i: str(1 + i),
-        categories=("Comedy", "Short"),
-    )
+    for seed in (1, 0):
+        store = publish_model(
+            tmp_path / "models",
+            seed,
+            users=250,
+            user_id=lambda u: str(1 + u),
+            item_id=lambda i: str(1 + i),
+            categories=("Comedy", "Short"),
+        )
+    [other] = store.previous()
     server = ServeProcess(store.root, HDRM_LOG_LEVEL="warning")
     try:
         with httpx.Client(base_url=server.url, timeout=60) as client:
             recent = {"event_id": "0", "user_id": "a", "item_id": "50", "type": "view"}
             assert client.post("/v1/events", json=recent).status_code == 202
             for method, path, body, expected in blocks:
-                response = client.request(method, path, json=json.loads(body) if body else None)
+                sent = json.loads(body.replace("MODEL", other)) if body else None
+                response = client.request(method, path.replace("MODEL", other), json=sent)
                 shown, got = json.loads(expected), response.json()
                 assert response.status_code == shown.get("status", response.status_code), path
                 assert response.is_success == ("status" not in shown)
@@ -157,7 +161,7 @@ def test_every_call_in_the_description_of_the_api_is_answered_as_it_says(tmp_pat
         server.end()
     document = json.loads(text("docs/openapi.json"))
     described = {(m.upper(), re.sub(r"\{\w+\}", "ID", path)) for path, of in document["paths"].items() for m in of}
-    called = {(m, re.sub(r"(?<=items/|users/)[^/]+", "ID", path.partition("?")[0])) for m, path, *_ in blocks}
+    called = {(m, re.sub(r"(?<=items/|users/)[^/]+|MODEL", "ID", path.partition("?")[0])) for m, path, *_ in blocks}
     assert called == {(m, path) for m, path in described if path not in ("/livez", "/readyz", "/metrics")}
 
 

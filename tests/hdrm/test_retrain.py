@@ -246,11 +246,13 @@ def test_a_run_that_was_missed_is_made_up_for_at_once(models: Path, data_dir: Pa
     report = newest(models)
     keep_report(store, report.model_copy(update={"run_id": "99990101T000000-0", "read_at": 1.0}))
     known = len(read_reports(store))
-    scheduled = Scheduled(models, data_dir, "--schedule", "0 3 * * *", "--timezone", "Europe/Berlin", "--jitter", "5")
+    beat = ["--jitter", "5", "--heartbeat", str(models / "beat")]
+    scheduled = Scheduled(models, data_dir, "--schedule", "0 3 * * *", "--timezone", "Europe/Berlin", *beat)
     try:
         scheduled.says("retraining by '0 3 * * *' (Europe/Berlin); the next run:")
         scheduled.says("retraining done")
         assert len(read_reports(store)) == known + 1
+        assert (models / "beat").exists()
     finally:
         assert scheduled.end() == 0
 

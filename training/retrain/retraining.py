@@ -174,8 +174,10 @@ class Retraining:
         split, ranked = trained.split, trained.ranked
         metrics = {name: summary(lists, split.test) for name, lists in ranked.items()}
         difference = held_out = None
-        # without an order what is held out is drawn anew with every change, so the current model has learned most of it
-        if current is not None and split.ordered:
+        # without an order what is held out is drawn anew with every change, and where it is cut in another way the
+        # current model has learned from it as well
+        alike = current is not None and current.manifest.training.get("split") == self.config.split.model_dump()
+        if current is not None and split.ordered and alike:
             held_out = holdout_metrics(ForeignRanker(current, split.items), split)
             difference = ndcg_difference(ranked[trained.ours], held_out.ranked, split.test, seed=self.seed)
         ease = [values for name, values in metrics.items() if name.startswith("EASE")]
