@@ -28,7 +28,8 @@ def allowed_items(wanted: Filter, items: LiveItems) -> Int32:
             union[facets.of_category(name)] = True
         union[changed] = False  # what the model says of them is not so any more
         for name in names:
-            union[items.changed_of_category(name)] = True
+            now = items.changed_of_category(name)
+            union[now[now < len(union)]] = True  # another thread may have added items since
         return union
 
     if wanted.categories_any:
@@ -47,9 +48,9 @@ def allowed_items(wanted: Filter, items: LiveItems) -> Int32:
         mask[items.size :] &= _inside(wanted.interactions, np.zeros(len(items) - items.size, np.int64))
     if wanted.allow:
         allowed = np.zeros(len(items), np.bool_)
-        allowed[_indices(wanted.allow, items)] = True
+        allowed[_indices(wanted.allow, items, len(mask))] = True
         mask &= allowed
-    mask[_indices(wanted.deny, items)] = False
+    mask[_indices(wanted.deny, items, len(mask))] = False
     return np.flatnonzero(mask).astype(np.int32)
 
 
@@ -61,8 +62,9 @@ def known_categories(names: Sequence[str], items: LiveItems) -> bool:
     )
 
 
-def _indices(ids: Sequence[str], items: LiveItems) -> list[int]:
-    return [index for item_id in ids if (index := items.index(item_id)) is not None]
+def _indices(ids: Sequence[str], items: LiveItems, size: int) -> list[int]:
+    """Those of the first `size` items."""
+    return [index for item_id in ids if (index := items.index(item_id)) is not None and index < size]
 
 
 def _inside(bounds: Range, values: npt.NDArray[np.integer]) -> Mask:
