@@ -14,6 +14,7 @@ import typer
 from hdrm.console import err, out
 from hdrm.happened import read_happened
 from hdrm.models import print_report
+from hdrm.tracking import track
 from hdrm.train import training_progress
 from model.errors import ArtifactError, ConfigError
 
@@ -78,6 +79,8 @@ def retrain(
     candidate that is worse is kept, with the reasons, and not served: `hdrm models show VERSION` tells them. Running
     services follow within seconds.
 
+    Where MLFLOW_TRACKING_URI names a server, each run is logged there (pip install 'hdrm[mlflow]').
+
     One run at a time is made for a store, on whichever machine. A run that was killed changes nothing that is served,
     and the next one goes on where it was. Exit status 3: refused, or the data were not fit.
 
@@ -105,6 +108,7 @@ def retrain(
             drill=drill,
         )
         print_report(report)
+        track(report, {"preset": preset, "seed": str(seed), "set": " ".join(changes or []), "data": str(data)})
         raise typer.Exit(REFUSED if report.outcome in ("refused", "invalid") else 0)
     follow_schedule(models, schedule, timezone, jitter, _arguments(), heartbeat=heartbeat)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -70,6 +71,27 @@ def models(trained: Path, tmp_path: Path) -> Path:
 
 def newest(models: Path) -> RunReport:
     return read_reports(ModelStore(models))[0]
+
+
+def test_runs_are_told_to_mlflow_where_there_is_one(
+    models: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    assert retrain(models, data_dir, "--drill").returncode == 3
+    report = newest(models)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("SELECT name FROM runs").fetchall() == [(report.run_id,)]
+        logged = dict(database.execute("SELECT key, value FROM metrics").fetchall())
+        tags = dict(database.execute("SELECT key, value FROM tags").fetchall())
+    database.close()
+    assert logged["candidate/ndcg at 20"] == report.comparison[-1].values["ndcg@20"]
+    assert tags["outcome"] == "refused"
+    assert tags["rule.ndcg_loss"].startswith("failed: NDCG@20")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://nowhere")
+    done = retrain(models, data_dir)
+    assert done.returncode == 0
+    assert "the run was not told to MLflow" in done.stderr
 
 
 def test_where_nothing_happened_nothing_is_trained(models: Path, data_dir: Path) -> None:
