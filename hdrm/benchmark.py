@@ -11,6 +11,7 @@ import typer
 from rich.markdown import Markdown
 
 from hdrm.benchmark_events import measure_reporting
+from hdrm.benchmark_fortnight import measure_retraining
 from hdrm.benchmark_inference import measure_inference
 from hdrm.benchmark_page import write_page
 from hdrm.benchmark_results import writable
@@ -39,6 +40,7 @@ app.command("inference")(measure_inference)
 app.command("serving")(measure_service)
 app.command("growth")(measure_growing_service)
 app.command("events")(measure_reporting)
+app.command("fortnight")(measure_retraining)
 app.command("page")(write_page)
 app.command("settings")(search_settings)
 

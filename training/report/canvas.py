@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from importlib import resources
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +19,19 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-__all__ = ["CATEGORIES", "GRID", "INK", "MUTED", "PAPER", "SERIES", "draw", "log_axis", "text_width", "variable"]
+__all__ = [
+    "CATEGORIES",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "SERIES",
+    "draw",
+    "log_axis",
+    "standalone",
+    "text_width",
+    "variable",
+]
 
 # placeholder colours, by what they become in the page: var(--ink) and so on
 NAMES = ("ink", "muted", "grid", "paper", "s1", "s2", "s3", *(f"c{n}" for n in range(1, 8)))
@@ -78,6 +91,14 @@ def draw(
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         drawing.savefig(file, format="svg", transparent=True, metadata=nothing)
     return _inline(file.getvalue(), key, label)
+
+
+def standalone(svg: str) -> str:
+    """A panel as a file of its own: with colours for light and for dark, and a ground."""
+    palette = resources.files("training.report").joinpath("palette.css").read_text("utf-8")
+    head, end, body = svg.partition(">")
+    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return f"{head}{end}<style>\n{palette}svg {{ background: var(--paper); }}\n</style>{body.rstrip()}\n"
 
 
 def variable(colour: str) -> str:

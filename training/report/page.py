@@ -21,6 +21,7 @@ MISSING = (
     "is missing (learning curves, noise, reverse steps, who gains, the graph's shape) is measured while a model is "
     "trained; training anew with this version of hdrm adds it."
 )
+SHEETS = ("palette.css", "style.css")
 WORDS = {
     "HDRM": "hyperbolic diffusion recommender model: people and items are points of hyperbolic space; where a person "
     "is heading is found by removing noise, step by step, from a first estimate.",
@@ -47,7 +48,7 @@ def render(artifact: Artifact, analysis: Analysis | None, *, drawn: Callable[[in
         drawn(len(figures), len(makers))
     manifest = artifact.manifest
     title = f"{manifest.data.name}: model {manifest.version}"
-    css = resources.files("training.report").joinpath("style.css").read_text("utf-8")
+    css = "".join(resources.files("training.report").joinpath(name).read_text("utf-8") for name in SHEETS)
     body = [
         _head(manifest),
         "" if analysis else f'<p class="notice">{escape(MISSING)}</p>',

@@ -211,7 +211,7 @@ class Retraining:
     def _report(self, started: float, before: str | None, outcome: Outcome, **found: object) -> RunReport:
         now = datetime.now(UTC)
         report = RunReport(
-            run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            run_id=f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}",
             started_at=datetime.fromtimestamp(self.read_at, UTC).isoformat(timespec="seconds"),
             read_at=self.read_at,
             seconds=round(time.monotonic() - started, 1),

@@ -1,0 +1,1 @@
+"""What retraining every night is worth beside live events: a simulated fortnight."""
