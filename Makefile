@@ -11,10 +11,10 @@ SPLIT ?= data/ml-1m-diffrec-clean.npz
 # A model store to serve from.
 MODELS ?= models
 
-.PHONY: help install demo test test-compose bench bench-accuracy bench-training check format ci clean
+.PHONY: help install demo test test-compose bench bench-accuracy bench-retraining bench-training check format ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp is newer than the files that name the dependencies, so an unchanged environment costs nothing.
 $(VENV)/.runtime: pyproject.toml constraints.txt
@@ -51,6 +51,10 @@ bench-accuracy: $(VENV)/.dev $(SPLIT) ## presets, baselines and ablations on SPL
 
 bench-training: $(VENV)/.dev $(SPLIT) ## growth of training, and its seconds to a recall on SPLIT; writes docs/training.json
 	$(BIN)/hdrm benchmark training --interactions 1e5,1e6,1e7 --split $(SPLIT) --order chronological --json docs/training.json
+
+bench-retraining: $(VENV)/.dev $(SPLIT) ## a simulated fortnight with a training every night, on SPLIT; writes docs/retraining.md
+	$(BIN)/hdrm benchmark fortnight --split $(SPLIT) --live test:valid --json docs/fortnight.json \
+	  --plot docs/retraining.svg --markdown docs/retraining.md --resume
 
 bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, events, inference, retrieval; needs wrk; writes docs/performance.md
 	$(BIN)/hdrm benchmark serving --models $(MODELS) --seconds 5 --rounds 5 --soak 10 --json docs/serving.json

@@ -11,6 +11,8 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from benchmarks.fortnight.document import Document as Fortnight
+from benchmarks.fortnight.report import render as render_fortnight
 from benchmarks.page import render
 from hdrm.cli import app
 from model.config import Frozen
@@ -94,6 +96,12 @@ def test_what_the_readme_says_of_data_without_an_order_is_what_the_benchmark_mea
 
 def test_the_page_about_performance_is_what_was_measured() -> None:
     assert text("docs/performance.md") == render(ROOT / "docs")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("fortnight.json")), ids=lambda path: path.name)
+def test_the_page_about_retraining_is_what_was_measured(path: Path) -> None:
+    document = Fortnight.model_validate_json(path.read_bytes())
+    assert text("docs/retraining.md") == render_fortnight(document, "retraining.svg")
 
 
 def test_every_service_setting_is_documented_as_it_is() -> None:

@@ -30,7 +30,8 @@ def plot(document: Document) -> str:
         kept = [number for number, day in zip(numbers, days, strict=True) if day.night.outcome != "published"]
         values = [days[number - 1].figures["retrained"][METRIC] for number in kept]
         axes.plot(kept, values, "o", color=SERIES[0], markerfacecolor=PAPER, markersize=5, zorder=3)
-        axes.set(xlabel="day", ylabel=METRIC, ylim=(0, None))
+        highest = max(value[METRIC] for day in days for value in day.figures.values())
+        axes.set(xlabel="day", ylabel=METRIC, ylim=(0, 1.08 * highest or 1))
         axes.xaxis.set_major_locator(MaxNLocator(len(days), integer=True, min_n_ticks=1))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3, frameon=False, fontsize=8.5)
 
