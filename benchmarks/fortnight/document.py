@@ -24,7 +24,10 @@ class Night(Frozen):
     new_items: int = Field(description="of them, items that were taken for the first time")
     outcome: Outcome = Field(description="of the retraining")
     failed: list[str] = Field(description="what did not hold, a sentence each")
-    seconds: float = Field(description="wall-clock seconds of the retraining, checks and comparison included")
+    seconds: float = Field(
+        description="wall-clock seconds of the retraining, checks and comparison included; once interrupted, of its "
+        "last part"
+    )
     searched: bool | None = Field(
         description="whether it searched for how long to train; None where nothing was trained"
     )
