@@ -28,7 +28,9 @@ class Run(Frozen):
     failed: int = Field(description="answers other than 200, and failures of sockets")
     mixed: int = Field(description="answers with other items than those that the version they name has for the user")
     stale: int = Field(description="answers by the old model that were begun after the new one had answered")
-    first_answer_p50_seconds: float = Field(description="from activation in the store to the first answer by the new model")
+    first_answer_p50_seconds: float = Field(
+        description="from activation in the store to the first answer by the new model"
+    )
     first_answer_longest_seconds: float
     during: Latency = Field(description="of requests under way from an activation until shortly after all had swapped")
     between: Latency = Field(description="of all others")

@@ -13,7 +13,17 @@ def report(document: Document) -> list[Part]:
     swaps = Table(
         f"{document.model_version} and {document.other_version} in turn: {document.swaps} swaps, "
         f"{document.connections} connections, {document.users:,} users, workers: {document.workers}",
-        ("cache", "requests", "failed", "mixed", "stale", "first answer, s", "longest, s", "RSS before, MB", "after, MB"),
+        (
+            "cache",
+            "requests",
+            "failed",
+            "mixed",
+            "stale",
+            "first answer, s",
+            "longest, s",
+            "RSS before, MB",
+            "after, MB",
+        ),
         [
             (
                 run.cache,
