@@ -19,6 +19,8 @@ from benchmarks.serving.document import Document as Serving
 from benchmarks.serving.document import Growth
 from benchmarks.serving.report import report as report_serving
 from benchmarks.serving.report import report_growth
+from benchmarks.swaps.document import Document as Swaps
+from benchmarks.swaps.report import report as report_swaps
 from benchmarks.training.document import Document as Training
 from benchmarks.training.report import report as report_training
 from model.errors import ConfigError
@@ -62,6 +64,7 @@ SECTIONS: dict[str, Section[Any]] = {
     "serving.json": Section("Serving", Serving, report_serving),
     "serving-growth.json": Section("Serving large models", Growth, report_growth),
     "events.json": Section("Events", Events, report_events),
+    "swaps.json": Section("Swaps of the model", Swaps, report_swaps),
     "inference.json": Section("Inference", Inference, report_inference),
     "retrieval.json": Section("Retrieval", Retrieval, report_retrieval),
     "training.json": Section("Training", Training, report_training),

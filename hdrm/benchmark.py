@@ -18,6 +18,7 @@ from hdrm.benchmark_results import writable
 from hdrm.benchmark_retrieval import measure_retrieval
 from hdrm.benchmark_serving import measure_growing_service, measure_service
 from hdrm.benchmark_settings import search_settings
+from hdrm.benchmark_swaps import measure_swapping
 from hdrm.benchmark_training import measure_training
 from hdrm.console import command_line, err, out, progress
 from hdrm.data import RowOrder
@@ -41,6 +42,7 @@ app.command("serving")(measure_service)
 app.command("growth")(measure_growing_service)
 app.command("events")(measure_reporting)
 app.command("fortnight")(measure_retraining)
+app.command("swaps")(measure_swapping)
 app.command("page")(write_page)
 app.command("settings")(search_settings)
 

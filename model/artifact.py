@@ -17,6 +17,7 @@ No file is a pickle. Arrays are memory-mapped, so processes that serve the same 
 byte in any file is noticed and named (model.manifest).
 """
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ __all__ = ["Artifact", "Catalogue", "TrainedModel", "load_artifact", "verify_art
 Float32 = npt.NDArray[np.float32]
 
 INDEX = "index.faiss"
-CHECKED_ROWS = 1 << 16  # looked at together
+CHECKED_ROWS, CHECKED_BYTES = 1 << 16, 1 << 20  # looked at together
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
 
 
@@ -330,4 +331,12 @@ def _check_parts(catalogue: Catalogue, vectors: Float32, messages: Float32, prob
     if catalogue.counts.min(initial=0) < 0:
         raise ValueError("popularity: expected counts of at least 0")
     for rows in texts.values():
-        rows.blob.tobytes().decode()
+        _check_text(rows.blob)
+
+
+def _check_text(blob: npt.NDArray[np.uint8]) -> None:
+    """Raise ValueError unless it is UTF-8; in pieces, between which other threads have their turns."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(blob), CHECKED_BYTES):
+        decoder.decode(blob[start : start + CHECKED_BYTES].tobytes())
+    decoder.decode(b"", final=True)

@@ -108,6 +108,12 @@ class Batcher:
             if job.waiters.pop(waiter, None) is not None and not job.waiters:
                 self._abandon(job)
 
+    def close(self) -> None:
+        """Forget deadlines, which would keep all this alive until they pass; nobody waits any more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
     def _at_once(self, query: Query, key: str) -> bytes:
         [outcome] = self._outcomes([query])
         if not isinstance(outcome, bytes):

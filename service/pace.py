@@ -18,10 +18,11 @@ __all__ = ["LOOP_SECONDS", "Pace", "measure_pace", "warm_up"]
 Int32 = npt.NDArray[np.int32]
 
 LOOP_SECONDS = 0.004  # that a batch may keep the event loop from turning
-QUERIES, ITEMS = 16, 10
-LONGER = 4  # queries of long answers: more of them would hold up the loop
+QUERIES, ITEMS = 16, 10  # fewer queries where those would hold up the loop
+LONGER = 4  # queries of long answers, at most
 EXCLUDED = 1000  # items of the long history whose exclusion is timed
 REPETITIONS = 3
+REST = 3  # for the requests to another model, as a multiple of what a run took
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,20 @@ def warm_up(engine: Engine) -> None:
 async def measure_pace(engine: Engine) -> Pace:
     """The pace of a model in the event loop, by real users; the fastest of a few runs counts.
 
-    Between runs the loop turns, so that requests to another model are answered meanwhile.
+    Between runs the loop turns and has time for requests to another model. No run is of more queries than the loop may
+    be kept by, as far as one tells what several take.
     """
     histories = _histories(engine)
     alone = await _seconds(engine, _queries(histories[:1], ITEMS))
     if alone > LOOP_SECONDS:
         return Pace(batch=alone, query=0.0, item=0.0, excluded=0.0)
-    together = await _seconds(engine, _queries(histories, ITEMS))
-    longer = await _seconds(engine, _queries(histories[:LONGER], MOST_ITEMS))
-    few = await _seconds(engine, _queries(histories[:LONGER], ITEMS))
-    item = max((longer - few) / LONGER / (MOST_ITEMS - ITEMS), 0.0)
-    each = max((together - alone) / (QUERIES - 1), 0.0)
+    several = min(max(int(LOOP_SECONDS / alone), 2), QUERIES)
+    some = min(several, LONGER)
+    together = await _seconds(engine, _queries(histories[:several], ITEMS))
+    longer = await _seconds(engine, _queries(histories[:some], MOST_ITEMS))
+    few = await _seconds(engine, _queries(histories[:some], ITEMS))
+    item = max((longer - few) / some / (MOST_ITEMS - ITEMS), 0.0)
+    each = max((together - alone) / (several - 1), 0.0)
     long = engine.loaded.artifact.recommender.popular[:EXCLUDED]
     more = max(len(long) - len(histories[0]), 1)
     excluded = max((await _seconds(engine, _queries([long], ITEMS)) - alone) / more, 0.0)
@@ -84,7 +88,7 @@ async def _seconds(engine: Engine, queries: Sequence[Query]) -> float:
         started = time.perf_counter()
         engine.finish(queries, engine.infer(queries))
         taken.append(time.perf_counter() - started)
-        await asyncio.sleep(0)
+        await asyncio.sleep(REST * taken[-1])
     return min(taken)
 
 

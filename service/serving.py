@@ -56,4 +56,5 @@ class Serving:
 
     async def close(self) -> None:
         """Release what it alone holds."""
+        self.answers.batcher.close()
         await self.answers.live.close()

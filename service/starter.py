@@ -20,7 +20,7 @@ from service.registry import Loaded
 from service.serving import Serving
 from service.settings import Settings
 from service.telemetry import Telemetry
-from service.worker import Worker, limit_threads
+from service.worker import Worker, limit_threads, switching_often
 
 __all__ = ["Starter"]
 
@@ -71,7 +71,8 @@ class Starter:
 
     def _in_thread(self, function: Callable[[], T]) -> T:
         limit_threads(self._settings.threads)
-        return function()
+        with switching_often():
+            return function()
 
 
 class _Observed:

@@ -1,14 +1,18 @@
 """One thread beside the event loop, for what would keep the loop from turning."""
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar, TypeVarTuple
 
 import faiss
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Worker", "limit_threads"]
+__all__ = ["Worker", "limit_threads", "switching_often"]
+
+SWITCH_SECONDS = 0.0005
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -59,3 +63,17 @@ def limit_threads(threads: int) -> None:
     faiss.omp_set_num_threads(threads)
     # matrix products in FAISS: threads that wait for the next one would take the cores from those that answer
     threadpool_limits(threads, user_api="blas")
+
+
+@contextmanager
+def switching_often() -> Iterator[None]:
+    """While the block runs, a thread gives the interpreter to one that waits for it after 0.5 ms, and not after 5.
+
+    For what runs beside the event loop, which needs the interpreter back each time that it has been to its sockets.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -203,13 +203,15 @@ def test_a_request_is_answered_by_the_model_that_it_began_with(models: ModelStor
 
 
 def test_a_replaced_model_leaves_the_memory(models: ModelStore) -> None:
-    """Nothing but its own requests keeps it, not even until the next collection."""
+    """Nothing but its own requests keeps it, not even until the next collection or a request's deadline."""
     first = first_of(models)
-    app = create_app(Settings(models=models.root))
+    app = create_app(Settings(models=models.root, deadline_seconds=600))
 
     async def exchange(client: httpx.AsyncClient) -> None:
         await served(client)
-        await client.post("/v1/recommend/batch", json={"requests": [{"user_id": str(u)} for u in range(100, 140)]})
+        for wish in ({}, {"novelty": 0.5}):  # those with a wish wait for each other
+            requests = [{"user_id": str(user), **wish} for user in range(100, 140)]
+            assert (await client.post("/v1/recommend/batch", json={"requests": requests})).status_code == 200
         await client.get("/v1/items/i1003/similar")
         gone = weakref.ref(app.framework.state.roster.current.answers.engine.loaded.artifact.recommender)
         gc.disable()
@@ -255,7 +257,8 @@ def test_a_canary_answers_the_same_share_of_users_and_can_be_promoted(models: Mo
         models.set_canary(first, 0.6)
 
         async def more() -> bool:
-            return bool((await client.get("/readyz")).json()["canary"]["share"] == 0.6)
+            canary = (await client.get("/readyz")).json()["canary"]
+            return canary is not None and bool(canary["share"] == 0.6)
 
         await until(more)
         assert chosen < {user for user, version in (await by_user()).items() if version == first}

@@ -1,0 +1,1 @@
+"""Changes of the model under load: failed requests, mixed answers, latency, memory."""
