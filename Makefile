@@ -52,10 +52,12 @@ bench-accuracy: $(VENV)/.dev $(SPLIT) ## presets, baselines and ablations on SPL
 bench-training: $(VENV)/.dev $(SPLIT) ## growth of training, and its seconds to a recall on SPLIT; writes docs/training.json
 	$(BIN)/hdrm benchmark training --interactions 1e5,1e6,1e7 --split $(SPLIT) --order chronological --json docs/training.json
 
-bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, events, inference, retrieval; needs wrk; writes docs/performance.md
+bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, events, swaps, killed retrainings, inference, retrieval; needs wrk; writes docs/performance.md
 	$(BIN)/hdrm benchmark serving --models $(MODELS) --seconds 5 --rounds 5 --soak 10 --json docs/serving.json
 	$(BIN)/hdrm benchmark growth --json docs/serving-growth.json
 	$(BIN)/hdrm benchmark events --models $(MODELS) --json docs/events.json
+	$(BIN)/hdrm benchmark swaps --models $(MODELS) --json docs/swaps.json
+	$(BIN)/hdrm benchmark kills --json docs/kills.json
 	$(BIN)/hdrm benchmark inference --json docs/inference.json
 	$(BIN)/hdrm benchmark retrieval --items 1000000 --json docs/retrieval.json
 	$(BIN)/hdrm benchmark page docs --out docs/performance.md

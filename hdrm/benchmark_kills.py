@@ -12,7 +12,10 @@ __all__ = ["measure_killing"]
 
 
 def measure_killing(
-    data: Annotated[Path, typer.Option(help="Folder of the data of before the events, as `hdrm data` wrote it.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the data of before the events, as `hdrm data` wrote it [default: generated]."),
+    ] = None,
     models: Annotated[
         Path | None,
         typer.Option(
@@ -37,7 +40,7 @@ def measure_killing(
     them are killed anywhere, the others from the writing of the model on. After each kill every version in the store is
     verified, the current one is loaded, and the next run has to succeed and to be followed by the server.
 
-    Example: `hdrm benchmark kills --data data/ml-100k --json kills.json`
+    Example: `hdrm benchmark kills --json kills.json`
     """
     writable(json_out)
     from benchmarks.kills.measure import measure_kills

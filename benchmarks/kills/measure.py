@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.environment import environment
 from benchmarks.events.client import Client, event
+from benchmarks.kills.data import write_generated
 from benchmarks.kills.document import Document, Phases
 from benchmarks.kills.runs import Phase, Retrain
 from benchmarks.serving.benchmark import Progress
@@ -68,7 +69,7 @@ class Next(NamedTuple):
 
 
 def measure_kills(
-    data: Path,
+    data: Path | None,
     parent: Path | None,
     *,
     kills: int,
@@ -80,7 +81,7 @@ def measure_kills(
     """Kill that many runs, and look at everything after each of them.
 
     Args:
-        data: a folder of `hdrm data`.
+        data: a folder of `hdrm data`; None generates one.
         parent: where a folder for the store is made, and removed; None takes one for temporary files.
         kills: how many; every second one is aimed at what comes after the training.
         settings, limits: changes of those of the runs, beside those that make them quick.
@@ -92,10 +93,12 @@ def measure_kills(
         HdrmError: the data cannot be read.
         UnavailableError: the service did not start.
     """
-    users, items = (read_dataset(data).interactions[name].unique().sort().to_list() for name in ("user_id", "item_id"))
     options = [word for change in (*QUICK, *settings) for word in ("--set", change)]
     options += [word for change in (*LENIENT, *limits) for word in ("--limit", change)]
     with tempfile.TemporaryDirectory(prefix="hdrm-kills-", dir=parent) as folder:
+        data = write_generated(Path(folder) / "data") if data is None else data
+        known = read_dataset(data).interactions
+        users, items = (known[name].unique().sort().to_list() for name in ("user_id", "item_id"))
         bench = _Bench(ModelStore(Path(folder) / "models"), data, options, Path(folder), users, items)
         on_run("the first run", 0, kills)
         bench.uninterrupted()
