@@ -47,6 +47,7 @@ QUICK = (
 )
 LENIENT = ("data.least_users=10", "data.least_interactions=100", "data.new_drift=1", "gate.ndcg_loss=1")
 EVENTS = 20  # that are new to each run
+SOON = 4  # power of what is left of a run that is killed from its writing on: a third of those in its first hundredth
 ASK_SECONDS = 0.02  # between an answer and the next request
 FOLLOW_SECONDS = 30.0
 RUN_SECONDS = 1800.0
@@ -176,7 +177,7 @@ class _Bench:
     def killed(self, aimed: bool, seconds: float, writes_after: float) -> bool:
         """Begin a run and kill it at a random moment; whether it was still running."""
         run = self._start()
-        moment = self._random.uniform(0, seconds - writes_after if aimed else seconds)
+        moment = (seconds - writes_after) * self._random.random() ** SOON if aimed else seconds * self._random.random()
         while aimed and not run.has_ended and not run.writes:
             time.sleep(POLL_SECONDS)
         deadline = time.monotonic() + moment if aimed else run.started + moment
