@@ -100,28 +100,30 @@ def measure_kills(
         data = write_generated(Path(folder) / "data") if data is None else data
         known = read_dataset(data).interactions
         users, items = (known[name].unique().sort().to_list() for name in ("user_id", "item_id"))
-        bench = _Bench(ModelStore(Path(folder) / "models"), data, options, Path(folder), users, items)
-        on_run("the first run", 0, kills)
-        bench.uninterrupted()
-        with serving(bench.store.root, HDRM_LOG_LEVEL="error") as server, _asking(server.url, users) as asked:
-            bench.tell(server.url)
-            on_run("a second one", 0, kills)
-            seconds, writes_after = bench.uninterrupted()
-            while (done := sum(bench.phases.values())) < kills:
-                on_run("kills", done, kills)
-                bench.tell(server.url)
-                if bench.killed(done % 2 == 1, seconds, writes_after):
-                    bench.look()
-                    bench.go_on()
-                    bench.followed(server.url)
-            bench.tell(server.url)
-            on_run("the last run", kills, kills)
-            before = bench.store.current()
+        with contextlib.closing(
+            _Bench(ModelStore(Path(folder) / "models"), data, options, Path(folder), users, items)
+        ) as bench:
+            on_run("the first run", 0, kills)
             bench.uninterrupted()
-            bench.followed(server.url)
-            if bench.store.current() == before:
-                bench.broken.append("the last run published nothing")
-        return bench.document(environment_of=command, run_seconds=seconds, kills=kills, asked=asked)
+            with serving(bench.store.root, HDRM_LOG_LEVEL="error") as server, _asking(server.url, users) as asked:
+                bench.tell(server.url)
+                on_run("a second one", 0, kills)
+                seconds, writes_after = bench.uninterrupted()
+                while (done := sum(bench.phases.values())) < kills:
+                    on_run("kills", done, kills)
+                    bench.tell(server.url)
+                    if bench.killed(done % 2 == 1, seconds, writes_after):
+                        bench.look()
+                        bench.go_on()
+                        bench.followed(server.url)
+                bench.tell(server.url)
+                on_run("the last run", kills, kills)
+                before = bench.store.current()
+                bench.uninterrupted()
+                bench.followed(server.url)
+                if bench.store.current() == before:
+                    bench.broken.append("the last run published nothing")
+            return bench.document(environment_of=command, run_seconds=seconds, kills=kills, asked=asked)
 
 
 class _Bench:
@@ -147,6 +149,12 @@ class _Bench:
         self._told = 0
         self._too_late = self._checkpoints = self._verified = 0
         self._next: list[Next] = []
+        self._run: Retrain | None = None
+
+    def close(self) -> None:
+        """Kill what runs still, where something else went wrong."""
+        if self._run is not None:
+            self._run.kill()
 
     def tell(self, url: str) -> None:
         """Something new has happened."""
@@ -266,7 +274,8 @@ class _Bench:
         )
 
     def _start(self) -> Retrain:
-        return Retrain(self.store, self._data, self._options, self._said)
+        self._run = Retrain(self.store, self._data, self._options, self._said)
+        return self._run
 
 
 class _Asked(threading.Thread):
