@@ -56,10 +56,12 @@ bench-retraining: $(VENV)/.dev $(SPLIT) ## a simulated fortnight with a training
 	$(BIN)/hdrm benchmark fortnight --split $(SPLIT) --live test:valid --json docs/fortnight.json \
 	  --plot docs/retraining.svg --markdown docs/retraining.md --resume
 
-bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, events, inference, retrieval; needs wrk; writes docs/performance.md
+bench: $(VENV)/.dev ## serving of the model in MODELS beside a no-op, growth, events, swaps, killed retrainings, inference, retrieval; needs wrk; writes docs/performance.md
 	$(BIN)/hdrm benchmark serving --models $(MODELS) --seconds 5 --rounds 5 --soak 10 --json docs/serving.json
 	$(BIN)/hdrm benchmark growth --json docs/serving-growth.json
 	$(BIN)/hdrm benchmark events --models $(MODELS) --json docs/events.json
+	$(BIN)/hdrm benchmark swaps --models $(MODELS) --json docs/swaps.json
+	$(BIN)/hdrm benchmark kills --json docs/kills.json
 	$(BIN)/hdrm benchmark inference --json docs/inference.json
 	$(BIN)/hdrm benchmark retrieval --items 1000000 --json docs/retrieval.json
 	$(BIN)/hdrm benchmark page docs --out docs/performance.md

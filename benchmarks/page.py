@@ -12,6 +12,8 @@ from benchmarks.events.document import Document as Events
 from benchmarks.events.report import report as report_events
 from benchmarks.inference.document import Document as Inference
 from benchmarks.inference.report import report as report_inference
+from benchmarks.kills.document import Document as Kills
+from benchmarks.kills.report import report as report_kills
 from benchmarks.report import Part, markdown
 from benchmarks.retrieval.document import Document as Retrieval
 from benchmarks.retrieval.report import report as report_retrieval
@@ -65,6 +67,7 @@ SECTIONS: dict[str, Section[Any]] = {
     "serving-growth.json": Section("Serving large models", Growth, report_growth),
     "events.json": Section("Events", Events, report_events),
     "swaps.json": Section("Swaps of the model", Swaps, report_swaps),
+    "kills.json": Section("Killed retrainings", Kills, report_kills),
     "inference.json": Section("Inference", Inference, report_inference),
     "retrieval.json": Section("Retrieval", Retrieval, report_retrieval),
     "training.json": Section("Training", Training, report_training),

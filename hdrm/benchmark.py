@@ -13,6 +13,7 @@ from rich.markdown import Markdown
 from hdrm.benchmark_events import measure_reporting
 from hdrm.benchmark_fortnight import measure_retraining
 from hdrm.benchmark_inference import measure_inference
+from hdrm.benchmark_kills import measure_killing
 from hdrm.benchmark_page import write_page
 from hdrm.benchmark_results import writable
 from hdrm.benchmark_retrieval import measure_retrieval
@@ -43,6 +44,7 @@ app.command("growth")(measure_growing_service)
 app.command("events")(measure_reporting)
 app.command("fortnight")(measure_retraining)
 app.command("swaps")(measure_swapping)
+app.command("kills")(measure_killing)
 app.command("page")(write_page)
 app.command("settings")(search_settings)
 

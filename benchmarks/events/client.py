@@ -42,6 +42,10 @@ class Client:
         asker = {"user_id": who} if isinstance(who, str) else {"history": list(who)}
         return [item["item_id"] for item in self._post("/recommend", asker | {"k": k})["items"]]
 
+    def version(self, user: str) -> str:
+        """Of the model that answers a user."""
+        return str(self._post("/recommend", {"user_id": user})["model_version"])
+
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Raises HdrmError for an answer that is no success."""
         self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
