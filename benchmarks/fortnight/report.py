@@ -20,7 +20,8 @@ POLICY = (
     "*Frozen*: the first model, and histories as they were before the first day. *Live*: the same model, and histories "
     "with all events of the days before, which is what the service does between two trainings. *Retrained*: a new "
     "model every night from all events (`hdrm retrain`, with its checks and its gate), and the same histories as "
-    "*live*. Each is asked when a day begins for all that is taken on it. All have the same model and histories on the "
+    "*live*. Each is asked when a day begins for all that is taken on it; what comes in the course of the day, of "
+    "which the service would know a moment later, is in no history. All have the same model and histories on the "
     "first day, which is in no mean and no difference. What somebody has taken before is recommended by none, not even "
     "by *frozen*, which alone would not know of it: a service without events is worse off than here. Whoever has no "
     "history gets what is popular, as from the service. In means and differences users count once, by the mean over "
@@ -69,14 +70,15 @@ def _days(document: Document) -> Table:
         (
             day.name,
             f"{day.users:,}",
+            f"{day.without_history:,}",
             *(f"{day.figures[policy][metric]:.4f}" for metric in METRICS for policy in POLICIES),
         )
         for day in document.days
     ]
     if document.means:
         means = (f"{document.means[policy][metric]:.4f}" for metric in METRICS for policy in POLICIES)
-        rows.append(("mean without the first", f"{document.compared:,}", *means))
-    return Table("Accuracy on each day's interactions", ("day", "users", *heads), rows)
+        rows.append(("mean without the first", f"{document.compared:,}", "", *means))
+    return Table("Accuracy on each day's interactions", ("day", "users", "no history", *heads), rows)
 
 
 def _nights(document: Document) -> Table:
@@ -141,15 +143,15 @@ def _against(document: Document) -> str:
     gains = [day.figures["retrained"]["recall@20"] - day.figures["live"]["recall@20"] for day in days]
     spent, refused = sum(night.seconds for night in nights), sum(night.outcome != "published" for night in nights)
     said = [
-        f"{len(nights)} retrainings took {spent:,.1f} s, {mean(night.seconds for night in nights):,.1f} s each, for "
+        f"Retraining took {spent:,.1f} s, {mean(night.seconds for night in nights):,.1f} s a night, for "
         f"{mean(night.events for night in nights):,.0f} new events a night.",
-        f"{refused} of them did not end in a new model.",
+        f"In {refused} of {len(nights)} nights it brought no new model.",
         f"On {sum(gain <= 0 for gain in gains)} of {len(days)} days the retrained model's recall@20 was not greater "
         "than that of the first model with the same events.",
     ]
     events = _difference(document, "live", "frozen", "recall@20").difference
     trained = _difference(document, "retrained", "live", "recall@20").difference
-    if events + trained > 0:
+    if min(events, trained) >= 0 < events + trained:
         said.append(
             f"Of all that is gained over the frozen state in recall@20, {events / (events + trained):.0%} is gained "
             "without a training."
@@ -170,6 +172,11 @@ def _against(document: Document) -> str:
         f"Each retraining holds the newest {document.held_out:.0%} of the data out to compare models by, and does not "
         "learn from it: what is newest is in the histories alone."
     )
+    if without := sum(day.without_history for day in days):
+        said.append(
+            f"{without:,} of the {sum(day.users for day in days):,} times that somebody was asked for, nothing was "
+            "known of them when the day began: the answer is what is popular, by whichever policy."
+        )
     if items := sum(night.new_items for night in nights):
         said.append(
             f"{items:,} items were new in these days; they are missed by *live* here, while the service would place "

@@ -228,7 +228,7 @@ def test_a_night_whose_gate_refuses_keeps_the_old_model(tmp_path: Path) -> None:
     assert second.figures["retrained"] == second.figures["live"]
     assert "popularity 1.0000" in second.night.failed[0]
     page = render(document, None)
-    assert "1 of them did not end in a new model" in page
+    assert "In 1 of 1 nights it brought no new model" in page
     assert second.night.failed[0] in page
 
 
@@ -296,7 +296,7 @@ def test_the_page_says_what_was_measured_and_what_speaks_against_it(whole: tuple
     assert "](figures/retraining.svg)" in page
     for day in document.days:
         figures = [f"{day.figures[policy][metric]:.4f}" for metric in METRICS for policy in POLICIES]
-        assert f"| {day.name} | {day.users:,} | {' | '.join(figures)} |" in page
+        assert f"| {day.name} | {day.users:,} | {day.without_history} | {' | '.join(figures)} |" in page
     for one in document.differences:
         assert f"{one.difference:+.4f} | {one.low:+.4f} | {one.high:+.4f}" in page
     for said in ("The data have no dates", "What speaks against it", "does not learn from it", "No item was new"):
