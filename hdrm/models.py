@@ -15,6 +15,7 @@ from model.errors import ArtifactError, ConfigError
 if TYPE_CHECKING:
     from model.manifest import RetrievalInfo
     from model.report import RunReport
+    from model.store import ModelStore
 
 __all__ = ["app"]
 
@@ -132,15 +133,10 @@ def activate(
 
     Example: hdrm models activate --models models default-0123456789ab
     """
-    from model.report import report_of
     from model.store import ModelStore
 
     store = ModelStore(models)
-    report = report_of(store, store.manifest(version).version)
-    if report is not None and report.outcome == "refused" and not force:
-        raise ConfigError(
-            "\n  ".join([f"{version} was refused by the gate:", *report.failed]), hint="--force passes over that"
-        )
+    _not_refused(store, store.manifest(version).version, force=force)
     problems = problems_of(store.path(version))
     if problems:
         raise ArtifactError("\n  ".join([f"{version} is not made current:", *problems]))
@@ -167,6 +163,7 @@ def try_out(
     share: Annotated[float | None, typer.Option("--share", help="Of the users, such as 0.05.")] = None,
     drop: Annotated[bool, typer.Option("--drop", help="End it: the current version answers everybody.")] = False,
     promote: Annotated[bool, typer.Option("--promote", help="End it: the canary becomes the current version.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --promote: also if the gate refused it.")] = False,
 ) -> None:
     """Let a share of the users be answered by another version, always the same users; or end that.
 
@@ -194,8 +191,8 @@ def try_out(
             raise ConfigError(
                 "--promote: there is no canary", hint="hdrm models canary VERSION --share 0.05 begins one"
             )
+        _not_refused(store, canary.version, force=force)
         store.activate(canary.version)
-        store.drop_canary()
     canary = store.canary()
     told = "none" if canary is None else f"{canary.version} for {canary.share:g} of the users"
     _told(f"current: {store.current()}; canary: {told}")
@@ -209,9 +206,11 @@ def prune(
 
     Example: hdrm models prune --models models --keep 7
     """
+    from model.report import refused_versions
     from model.store import ModelStore
 
-    gone = ModelStore(models).prune(keep)
+    store = ModelStore(models)
+    gone = store.prune(keep, refused=refused_versions(store))
     out.print(f"removed: {', '.join(gone) or 'none'}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -223,6 +222,16 @@ def print_report(report: "RunReport") -> None:
     for rule in (*report.data, *report.gate):
         mark = "[green]ok[/]" if rule.passed else "[red]no[/]"
         out.print(f"  {mark}  {escape(rule.sentence)}", highlight=False, soft_wrap=True)
+
+
+def _not_refused(store: "ModelStore", version: str, *, force: bool) -> None:
+    from model.report import report_of
+
+    report = report_of(store, version)
+    if report is not None and report.outcome == "refused" and not force:
+        raise ConfigError(
+            "\n  ".join([f"{version} was refused by the gate:", *report.failed]), hint="--force passes over that"
+        )
 
 
 def _told(line: str) -> None:

@@ -8,7 +8,7 @@ from model.config import Frozen
 from model.manifest import MetricsRow, canonical
 from model.store import ModelStore
 
-__all__ = ["Outcome", "Rule", "RunReport", "keep_report", "read_reports", "report_of"]
+__all__ = ["Outcome", "Rule", "RunReport", "keep_report", "read_reports", "refused_versions", "report_of"]
 
 FOLDER = ".reports"
 KEPT = 100
@@ -57,8 +57,11 @@ def keep_report(store: ModelStore, report: RunReport) -> None:
         UnavailableError: it cannot be written.
     """
     store.folder.write(f"{FOLDER}/{report.run_id}.json", canonical(report.model_dump(mode="json")))
+    there = store.versions()
     for name in store.folder.names(FOLDER)[:-KEPT]:
-        store.folder.remove(name)
+        old = _read(store, name)
+        if old is None or old.candidate not in there:  # what is in the store keeps its reasons
+            store.folder.remove(name)
 
 
 def read_reports(store: ModelStore) -> list[RunReport]:
@@ -67,15 +70,23 @@ def read_reports(store: ModelStore) -> list[RunReport]:
     Raises:
         UnavailableError: the store cannot be reached.
     """
-    found = []
-    for name in reversed(store.folder.names(FOLDER)):
-        try:
-            found.append(RunReport.model_validate_json(store.folder.read(name) or b""))
-        except ValidationError:
-            continue
-    return found
+    found = [_read(store, name) for name in reversed(store.folder.names(FOLDER))]
+    return [report for report in found if report is not None]
+
+
+def refused_versions(store: ModelStore) -> set[str]:
+    """Versions that the gate refused, when they were last trained; raises as `read_reports`."""
+    outcomes = {report.candidate: report.outcome for report in reversed(read_reports(store))}
+    return {version for version, outcome in outcomes.items() if version is not None and outcome == "refused"}
 
 
 def report_of(store: ModelStore, version: str) -> RunReport | None:
     """The newest report of a run that ended with this version; raises as `read_reports`."""
     return next((report for report in read_reports(store) if report.candidate == version), None)
+
+
+def _read(store: ModelStore, name: str) -> RunReport | None:
+    try:
+        return RunReport.model_validate_json(store.folder.read(name) or b"")
+    except ValidationError:
+        return None

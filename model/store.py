@@ -11,12 +11,13 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from model.artifact import verify_artifact
 from model.bucket import BucketFolder
 from model.config import Frozen
 from model.errors import ArtifactError, ConfigError
@@ -138,14 +139,22 @@ class ModelStore:
             ArtifactError: there is no such version.
             UnavailableError: the pointer cannot be written.
         """
-        self._known(version)
         with self.folder.locked():
+            self._known(version)  # here, so that nobody removes it meanwhile
             current = self.current()
             if current is not None and current != version:
                 history = [*self._before(current), current, version]
                 # first: where this is all that gets written, what comes after the current one is not looked at
                 self._remember(history)
             self.folder.write(CURRENT, f"{version}\n".encode())
+            if version not in self.versions():  # another machine has removed it, which no lock keeps it from
+                if current is not None:
+                    self.folder.write(CURRENT, f"{current}\n".encode())
+                self._known(version)
+            with suppress(ArtifactError):
+                canary = self.canary()
+                if canary is not None and canary.version == version:
+                    self.drop_canary()
 
     def previous(self) -> list[str]:
         """The versions that were current before, the last one first; those that are not there any more are left out."""
@@ -155,6 +164,8 @@ class ModelStore:
     def rollback(self) -> str:
         """Point `current` at the version that was current before; a second time goes one further back.
 
+        Versions that are gone, or whose files are damaged, are passed over.
+
         Raises:
             ArtifactError: there is none.
             UnavailableError: the pointer cannot be written.
@@ -162,7 +173,7 @@ class ModelStore:
         with self.folder.locked():
             current, there = self.current(), self.versions()
             history = [] if current is None else self._before(current)
-            while history and (history[-1] not in there or history[-1] == current):
+            while history and (history[-1] not in there or history[-1] == current or self._is_damaged(history[-1])):
                 history.pop()
             if not history:
                 raise ArtifactError(
@@ -197,12 +208,13 @@ class ModelStore:
             ConfigError: the share is not between 0 and 1, or the version is the current one.
             UnavailableError: it cannot be written.
         """
-        if self._known(version) == self.current():
-            raise ConfigError(f"version: {version} is the current one, which answers all others as well")
         if not 0 < share < 1:
             raise ConfigError(f"share: got {share:g}, allowed: more than 0 and less than 1")
         canary = Canary(version=version, share=share)
-        self.folder.write(CANARY, canonical(canary.model_dump(mode="json")))
+        with self.folder.locked():
+            if self._known(version) == self.current():
+                raise ConfigError(f"version: {version} is the current one, which answers all others as well")
+            self.folder.write(CANARY, canonical(canary.model_dump(mode="json")))
         return canary
 
     def drop_canary(self) -> None:
@@ -213,11 +225,12 @@ class ModelStore:
         """
         self.folder.remove(CANARY)
 
-    def prune(self, keep: int) -> list[str]:
+    def prune(self, keep: int, *, refused: Collection[str] = ()) -> list[str]:
         """Remove all versions but the newest, the current one, the one before it and a canary.
 
         Args:
             keep: how many of the newest stay.
+            refused: versions that a gate refused: of these the newest stays beside the others, for who wants to know.
 
         Returns:
             The versions removed.
@@ -229,8 +242,9 @@ class ModelStore:
         if keep < 1:
             raise ConfigError(f"keep: got {keep}, allowed: at least 1")
         with self.folder.locked():
-            canary, current = self.canary(), self.current()
-            kept = {current, *self.previous()[:1], None if canary is None else canary.version}
+            current, kept = self.current(), {*self.previous()[:1]}
+            with suppress(ArtifactError):
+                kept |= set() if (canary := self.canary()) is None else {canary.version}
             manifests = []
             for version in self.versions():
                 try:
@@ -238,7 +252,9 @@ class ModelStore:
                 except ArtifactError:
                     continue  # damaged: not ours to judge, `verify` tells
             manifests.sort(key=lambda manifest: manifest.run.created_at, reverse=True)
-            gone = [m.version for m in manifests[keep:] if m.version not in kept]
+            of_gate = [m.version for m in manifests if m.version in refused and m.version != current]
+            others = [m.version for m in manifests if m.version not in of_gate]
+            gone = [version for version in (*others[keep:], *of_gate[1:]) if version not in {*kept, current}]
             for version in gone:
                 self.folder.discard(version)
             clear_staging(self.root)
@@ -256,6 +272,12 @@ class ModelStore:
             known = ", ".join(versions) or "none"
             raise ArtifactError(f"{self.folder.location}: no model version {wanted!r}; there are: {known}")
         return wanted
+
+    def _is_damaged(self, version: str) -> bool:
+        try:
+            return bool(verify_artifact(self.folder.fetch(version)))
+        except ArtifactError:  # of what is copied from elsewhere
+            return True
 
     def _before(self, current: str) -> list[str]:
         """What was current before this version was, the last time: the newest last."""

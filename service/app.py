@@ -101,7 +101,7 @@ def create_app(settings: Settings | None = None, load: Callable[[], First] | Non
             store = ModelStore(settings.models, settings.models_cache)
             app.state.models = Models(store)
             starter = Starter(settings, log, cache, worker, telemetry)
-            refused, serving = first.refused, await starter.start(first.loaded)
+            refused, serving = first.refused, await starter.start(first.loaded, replaces=False)
             del first  # nothing else must keep a model that has been replaced
             roster = Roster(serving, telemetry, max_together=settings.max_pending)
             stack.push_async_callback(roster.close)
@@ -147,7 +147,7 @@ def create_app(settings: Settings | None = None, load: Callable[[], First] | Non
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.openapi = lambda: _openapi(app, list(settings.event_types))  # type: ignore[method-assign]
     front = Front(app, state=app.state, max_bytes=settings.max_body_bytes)
-    guard: ASGIApp = Guard(front, KeyFile(settings.keys_path), rates, settings.rate_limit)
+    guard: ASGIApp = Guard(front, KeyFile(settings.keys_path), rates, settings.rate_limit, settings.cors_origins)
     if settings.cors_origins:
         guard = CORSMiddleware(guard, settings.cors_origins, METHODS, HEADERS, expose_headers=EXPOSED)
     return Service(RequestContext(EncodedIds(guard), telemetry, tracing), app)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from functools import partial
 
 from limits import RateLimitItem
@@ -44,11 +45,15 @@ class Guard:
         keys: the keys; where none are in use everything is let through.
         rates: counts requests.
         default_rate: of keys that have none of their own; None for any number.
+        origins: whose pages may change what is served, beside the service's own.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyFile, rates: Rates, default_rate: str | None) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyFile, rates: Rates, default_rate: str | None, origins: Sequence[str]
+    ) -> None:
         self.app = app
         self._keys = keys
+        self._origins = origins
         self._rates = rates
         self._default = None if default_rate is None else parse_rate(default_rate)
         self._parsed: dict[str, RateLimitItem] = {}
@@ -64,6 +69,9 @@ class Guard:
         await self.app(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
+        if scope["method"] == "POST" and scope["path"].startswith("/v1/models") and self._is_foreign(scope):
+            # a browser asks nobody before it sends one without a body, on whichever page
+            raise Problem(403, "cross_site", "Pages of other origins may not do this.")
         keys = self._keys.current()
         needed = None if keys is None else scope_needed(scope["method"], scope["path"])
         if keys is None or needed is None:
@@ -82,6 +90,13 @@ class Guard:
         if rate is not None:
             scope["state"]["charge"] = partial(self._charge, rate, key.id)
             await self._charge(rate, key.id, 1)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if not origin or origin in self._origins:
+            return False
+        return bool(origin.partition("://")[2] != headers.get(b"host", b"").decode("latin-1"))
 
     async def _charge(self, rate: RateLimitItem, key_id: str, requests: int) -> None:
         if wait := await self._rates.wait_seconds(rate, key_id, requests):

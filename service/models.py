@@ -1,12 +1,13 @@
 """What operators may do with the model store over HTTP."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from model.artifact import load_artifact
 from model.errors import ArtifactError, ConfigError
 from model.probe import run_probe
-from model.report import read_reports
+from model.report import refused_versions
 from model.store import ModelStore
 from service.errors import Problem
 from service.requests import Activation, CanaryWish
@@ -20,9 +21,13 @@ class Models:
 
     Args:
         store: where models are.
+
+    Attributes:
+        turn: to be held by whoever calls one of these in a thread.
     """
 
     def __init__(self, store: ModelStore) -> None:
+        self.turn = asyncio.Lock()
         self._store = store
 
     def listed(self, serving: str) -> ModelsResponse:
@@ -32,7 +37,7 @@ class Models:
             UnavailableError: the store cannot be reached.
         """
         store, states = self._store, list[ModelState]()
-        outcomes = {report.candidate: report.outcome for report in reversed(read_reports(store))}
+        refused = refused_versions(store)
         for version in store.versions():
             try:
                 manifest = store.manifest(version)
@@ -48,11 +53,13 @@ class Models:
                     items=manifest.data.items,
                     interactions=manifest.data.interactions,
                     metrics=manifest.metrics[-1].values if manifest.metrics else {},
-                    refused=outcomes.get(version) == "refused",
+                    refused=version in refused,
                 )
             )
         states.sort(key=lambda state: state.created_at or "", reverse=True)
-        canary = store.canary()
+        canary = None
+        with suppress(ArtifactError):  # the watcher says it
+            canary = store.canary()
         return ModelsResponse(
             current=store.current(),
             serving=serving,
@@ -69,7 +76,7 @@ class Models:
                 over.
             UnavailableError: the store cannot be written.
         """
-        if not wanted.force and self._refused(version):
+        if not wanted.force and version in refused_versions(self._store):
             detail = "The gate refused this model; `hdrm models show` has the reasons, and `force` passes over them."
             raise Problem(409, "model_refused", detail)
         with self._sound(version):
@@ -107,9 +114,6 @@ class Models:
             UnavailableError: the store cannot be written.
         """
         self._store.drop_canary()
-
-    def _refused(self, version: str) -> bool:
-        return any(report.candidate == version and report.outcome == "refused" for report in read_reports(self._store))
 
     @contextmanager
     def _sound(self, version: str) -> Iterator[None]:

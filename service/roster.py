@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -55,12 +56,21 @@ class Roster:
         alone: Callable[[], bool] = lambda: False,
     ) -> Answer:
         """The answer to a request, by whose turn it is; see `Answers.recommend`."""
-        canary = self.canary
+        return await self._recommend(self.current, self.canary, request, request_id, alone)
+
+    async def _recommend(
+        self,
+        current: Serving,
+        canary: Canary | None,
+        request: RecommendRequest | RankRequest,
+        request_id: str,
+        alone: Callable[[], bool] = lambda: False,
+    ) -> Answer:
         if canary is None:
-            with (serving := self.current).used():
-                return await serving.answers.recommend(request, request_id, alone=alone)
+            with current.used():
+                return await current.answers.recommend(request, request_id, alone=alone)
         started, failed = time.perf_counter(), True
-        with (serving := self._chosen(canary, request)).used():
+        with (serving := _chosen(current, canary, request)).used():
             try:
                 answer = await serving.answers.recommend(request, request_id, alone=alone)
                 failed = False
@@ -73,10 +83,12 @@ class Roster:
 
     async def batch(self, requests: Sequence[Any], request_id: str) -> bytes:
         """The answers to several requests, JSON; what is wrong with one does not keep the others from theirs."""
-        results = list[bytes]()
-        for start in range(0, len(requests), self._together):
-            part = requests[start : start + self._together]
-            results += await asyncio.gather(*(self._entry(request, request_id) for request in part))
+        results, current, canary = list[bytes](), self.current, self.canary
+        with current.used(), nullcontext() if canary is None else canary.serving.used():
+            for start in range(0, len(requests), self._together):
+                part = requests[start : start + self._together]
+                entries = (self._entry(current, canary, request, request_id) for request in part)
+                results += await asyncio.gather(*entries)
         return b'{"results":[%b]}' % b",".join(results)
 
     def replace(self, serving: Serving) -> None:
@@ -100,19 +112,14 @@ class Roster:
         await asyncio.gather(*self._retiring, return_exceptions=True)
         await self.current.close()
 
-    def _chosen(self, canary: Canary, request: RecommendRequest | RankRequest) -> Serving:
-        who = request.user_id or "\n".join(request.user_ids or request.history or ())
-        digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return canary.serving if int.from_bytes(digest) < canary.share * 2**64 else self.current
-
     def _retire(self, serving: Serving) -> None:
         task = asyncio.create_task(serving.retire())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _entry(self, sent: Any, request_id: str) -> bytes:
+    async def _entry(self, current: Serving, canary: Canary | None, sent: Any, request_id: str) -> bytes:
         try:
-            answer = await self.recommend(RecommendRequest.model_validate(sent), request_id)
+            answer = await self._recommend(current, canary, RecommendRequest.model_validate(sent), request_id)
         except ValidationError as error:
             problem = invalid(error.errors())
         except Exception as error:
@@ -121,3 +128,9 @@ class Roster:
             return b'{"status":200,"answer":%b}' % answer.body
         document = problem_document(problem, instance="/v1/recommend/batch", request_id=request_id)
         return b'{"status":%d,"problem":%b}' % (problem.status_code, document)
+
+
+def _chosen(current: Serving, canary: Canary, request: RecommendRequest | RankRequest) -> Serving:
+    who = request.user_id or "\n".join(request.user_ids or request.history or ())
+    digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return canary.serving if int.from_bytes(digest) < canary.share * 2**64 else current

@@ -49,14 +49,23 @@ class Starter:
         """What a function loads, in a thread of its own; raises what it raises."""
         return await asyncio.to_thread(self._in_thread, load)
 
-    async def start(self, loaded: Loaded) -> Serving:
-        """What serves a model, which was verified and probed, ready to answer; requests go on meanwhile."""
+    async def start(self, loaded: Loaded, *, replaces: bool) -> Serving:
+        """What serves a model, which was verified and probed, ready to answer; requests go on meanwhile.
+
+        Args:
+            loaded: the model.
+            replaces: whether another one serves, which knows the log of events. Without all of the log this one would
+                bring deleted users back, so it has to know it as well.
+
+        Raises:
+            UnavailableError: the log cannot be read, and another model serves.
+        """
         settings, effects = self._settings, self._settings.event_types
         state = LiveState(loaded, effects)
         observed = _Observed(state, self._telemetry)
         live = Live(self._log, observed, timeout_seconds=settings.redis_timeout_seconds)
         try:
-            await live.start()
+            await live.start(wholly=replaces)
             observed.started = True
             engine = Engine(loaded, state)
             await asyncio.to_thread(self._in_thread, lambda: warm_up(engine))

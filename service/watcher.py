@@ -55,7 +55,7 @@ class Watcher:
         self._telemetry = telemetry
         self._clock = clock
         self._refused: dict[str, float] = {} if refused is None else {refused: clock()}
-        self._unreadable: str | None = None
+        self._said: str | None = None
 
     async def run(self) -> None:
         """Follow, until cancelled."""
@@ -69,20 +69,25 @@ class Watcher:
     async def look(self) -> None:
         """Bring the roster to what the store wants now."""
         try:
-            current, canary = await asyncio.to_thread(self._wanted)
+            current = await asyncio.to_thread(self._store.current)
         except HdrmError as error:
-            if self._unreadable != error.message:  # said once, not at every look
-                logger.error("models: serving on, the store cannot be read (%s)", error.message)
-            self._unreadable = error.message
+            self._say("models: serving on, the store cannot be read (%s)", error)
             return
-        self._unreadable = None
+        try:
+            canary = await asyncio.to_thread(self._store.canary)
+            self._said = None
+        except HdrmError as error:  # which keeps nobody from going back to another model
+            self._say("models: no canary, as it cannot be read (%s)", error)
+            canary = None
         if current is not None and current != self._roster.current.version:
             await self._swap(current)
         self._telemetry.refuse_model(refused=current is not None and current != self._roster.current.version)
         await self._try_out(canary)
 
-    def _wanted(self) -> tuple[str | None, Wanted | None]:
-        return self._store.current(), self._store.canary()
+    def _say(self, what: str, error: HdrmError) -> None:
+        if self._said != error.message:  # once, not at every look
+            logger.error(what, error.message)
+        self._said = error.message
 
     async def _swap(self, version: str) -> None:
         canary = self._roster.canary
@@ -117,13 +122,12 @@ class Watcher:
             return None
         load: Callable[[], Loaded] = partial(load_version, self._store, self._settings, version)
         try:
-            serving = await self._starter.start(await self._starter.load(load))
-        except HdrmError as error:
+            serving = await self._starter.start(await self._starter.load(load), replaces=True)
+        except Exception as error:  # whatever it is, what serves goes on
             self._refused[version] = self._clock()
             self._telemetry.count_swap("refused")
-            logger.error(
-                "models: %s is REFUSED, %s serves on (%s)", version, self._roster.current.version, error.message
-            )
+            why = error.message if isinstance(error, HdrmError) else f"{type(error).__name__}: {error}"
+            logger.error("models: %s is REFUSED, %s serves on (%s)", version, self._roster.current.version, why)
             return None
         self._refused.pop(version, None)
         return serving

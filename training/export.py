@@ -8,6 +8,7 @@ import polars as pl
 
 from model.analysis import Analysis
 from model.artifact import Catalogue, TrainedModel, write_artifact
+from model.errors import UnavailableError
 from model.facets import Facets
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
@@ -86,5 +87,8 @@ def add(
     """Write and put into the store; `about` as in `model.artifact.write_artifact`."""
     probe = make_probe(model.recommender(catalogue.counts), catalogue.histories)
     with store.staging() as directory:
-        write_artifact(directory, model, catalogue, probe, about, analysis)
+        try:
+            write_artifact(directory, model, catalogue, probe, about, analysis)
+        except OSError as error:
+            raise UnavailableError(f"{store.root}: the model cannot be written ({error})", hint="make room") from error
         return store.add(directory)

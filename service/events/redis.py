@@ -21,7 +21,7 @@ __all__ = ["RedisFollower", "RedisLog"]
 # braces: a cluster keeps all on one node
 STREAM, IDS, REPORTED = "hdrm:{events}:log", "hdrm:{events}:ids", "hdrm:{events}:reported"
 OF_USER = "hdrm:{events}:user:"  # begins the key of each user's list: entry and record id in turn
-PAGE = 1000  # entries in one reply
+PAGE = 200  # entries in one reply, so that the event loop turns between
 DISCONNECT_SECONDS = 0.5
 WAITAOF_SINCE = (7, 2)
 # the last line writes in any case: WAITAOF waits for what its own connection wrote, and what is reported again may have

@@ -70,7 +70,9 @@ class EventRequest(BaseModel):
     timestamp: Annotated[Time, Field(ge=0)] | None = Field(
         None, description="when: seconds since 1970, or a time with its zone; now if it is not given or lies ahead"
     )
-    weight: Annotated[float, Field(gt=0, le=1e6)] = Field(1.0, description="how much it says, in later training")
+    weight: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        1.0, description="how much it says; kept, and not yet used in training"
+    )
 
 
 class EventBatch(BaseModel):

@@ -19,7 +19,7 @@ from service.grouped import Grouped
 
 __all__ = ["SqliteFollower", "SqliteLog"]
 
-PAGE = 1000  # records read at a time
+PAGE = 100  # records read at a time, so that the event loop turns between
 BUSY_SECONDS = 5.0  # that another process may take to write
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -167,6 +167,8 @@ class SqliteFollower:
             while self.behind and (rows := self._page()):
                 self._sink([unpack(body) for _, body in rows])
                 self._seq = rows[-1][0]
+                if len(rows) == PAGE:
+                    await asyncio.sleep(0)  # others may have taken in some meanwhile: what is next is looked for anew
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from error
 

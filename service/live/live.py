@@ -46,11 +46,20 @@ class Live:
         """Whether there may be events to take in before an answer."""
         return self._recovery is None and self._follower.behind
 
-    async def start(self) -> None:
-        """Take in the whole log, however long that takes; what cannot be read now is left for later."""
+    async def start(self, *, wholly: bool) -> None:
+        """Take in the whole log, however long that takes; what cannot be read now is left for later.
+
+        Args:
+            wholly: leave nothing for later. Another state that knows all of the log is there, and better than this one.
+
+        Raises:
+            UnavailableError: it cannot be read wholly now.
+        """
         try:
             await self._follower.catch_up()
         except UnavailableError as error:
+            if wholly:
+                raise
             self._recover(error)
 
     async def catch_up(self) -> None:

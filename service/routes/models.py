@@ -42,36 +42,37 @@ Storing = Annotated[Models, Depends(storing)]
 @router.get("/v1/models", responses=problems(WRITTEN))
 async def models(roster: Serving, store: Storing) -> ModelsResponse:
     """All published models, the newest first; which is served here, and which is to be."""
-    return await _away(store.listed, roster.current.version)
+    return await _away(store, store.listed, roster.current.version)
 
 
 @router.post("/v1/models/rollback", responses=problems({**WRITTEN, **WRONG}))
 async def rollback(roster: Serving, store: Storing) -> ModelsResponse:
     """Go back to the model that was current before; every worker serves it within seconds. Again: one further back."""
-    await _away(store.roll_back)
-    return await _away(store.listed, roster.current.version)
+    await _away(store, store.roll_back)
+    return await _away(store, store.listed, roster.current.version)
 
 
 @router.put("/v1/models/canary", responses=problems({**WRITTEN, **UNKNOWN, **WRONG, **INVALID}))
 async def try_out(wanted: CanaryWish, roster: Serving, store: Storing) -> ModelsResponse:
     """Let a share of the users be answered by another model, always the same users. Activating it ends this."""
-    await _away(store.try_out, wanted)
-    return await _away(store.listed, roster.current.version)
+    await _away(store, store.try_out, wanted)
+    return await _away(store, store.listed, roster.current.version)
 
 
 @router.delete("/v1/models/canary", responses=problems(WRITTEN))
 async def drop(roster: Serving, store: Storing) -> ModelsResponse:
     """Let everybody be answered by the current model."""
-    await _away(store.drop)
-    return await _away(store.listed, roster.current.version)
+    await _away(store, store.drop)
+    return await _away(store, store.listed, roster.current.version)
 
 
 @router.post("/v1/models/{version}/activate", responses=problems({**WRITTEN, **UNKNOWN, **WRONG, **INVALID}))
 async def activate(version: str, roster: Serving, store: Storing, wanted: Activation | None = None) -> ModelsResponse:
     """Make a model current, after its files and its probe were checked; every worker serves it within seconds."""
-    await _away(store.activate, version, wanted or Activation())
-    return await _away(store.listed, roster.current.version)
+    await _away(store, store.activate, version, wanted or Activation())
+    return await _away(store, store.listed, roster.current.version)
 
 
-async def _away(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    return await asyncio.to_thread(partial(function, *arguments))
+async def _away(store: Models, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    async with store.turn:  # they must not take all the threads from those who follow the store
+        return await asyncio.to_thread(partial(function, *arguments))

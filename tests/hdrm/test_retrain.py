@@ -180,6 +180,20 @@ def test_a_candidate_that_learned_nothing_is_refused_with_reasons(models: Path, 
     assert store.current() == before
 
 
+def test_a_drill_serves_nobody_even_where_nothing_serves(tmp_path: Path, data_dir: Path) -> None:
+    done = retrain(tmp_path, data_dir, "--drill", "--seed", "1")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "it was a drill" in done.stdout
+    assert ModelStore(tmp_path).current() is None
+
+
+def test_events_of_before_the_data_are_left_out(models: Path, data_dir: Path) -> None:
+    tell(models, *[Event(f"old{n}", f"u{n}", "i9", "view", -1.0) for n in range(30)])
+    done = retrain(models, data_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unchanged" in done.stdout
+
+
 def test_data_that_are_not_fit_are_not_trained_on(models: Path, data_dir: Path, tmp_path: Path) -> None:
     store, before = ModelStore(models), ModelStore(models).current()
     tell(models, *views(*((f"robot{n}", "i3") for n in range(400))))
@@ -199,7 +213,10 @@ def test_versions_are_compared_told_tried_out_and_pruned_by_command(models: Path
     tried = hdrm("models", "canary", candidate, "--share", "0.2", "--models", models)
     assert tried.returncode == 0, tried.stderr
     assert f"canary: {candidate} for 0.2 of the users" in tried.stdout
-    assert hdrm("models", "canary", "--promote", "--models", models).returncode == 0
+    refused = hdrm("models", "canary", "--promote", "--models", models)
+    assert refused.returncode == 1
+    assert "refused by the gate" in refused.stderr
+    assert hdrm("models", "canary", "--promote", "--force", "--models", models).returncode == 0
     assert (store.current(), store.canary()) == (candidate, None)
     assert hdrm("models", "canary", "--promote", "--models", models).returncode == 1
     assert hdrm("models", "canary", candidate, "--models", models).returncode == 2

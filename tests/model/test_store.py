@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import ArtifactError, ConfigError, UnavailableError
+from model.report import Outcome, RunReport, keep_report, read_reports, refused_versions
 from model.store import ModelStore
 from tests.model.test_artifact import publish
 
@@ -195,3 +196,53 @@ def test_a_pointer_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> 
     with pytest.raises(UnavailableError, match="cannot be written"):
         store.activate(first)
     assert store.current() == second
+
+
+def test_activating_a_canary_ends_the_trial(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second = (publish(tmp_path, seed=seed).version for seed in range(2))
+    store.set_canary(first, 0.5)
+    store.activate(first)
+    store.activate(second)
+    assert store.canary() is None
+
+
+def test_a_rollback_passes_over_what_is_damaged(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second, _ = (publish(tmp_path, seed=seed).version for seed in range(3))
+    (tmp_path / second / "probe.json").write_bytes(b"{}")
+    assert store.rollback() == first
+
+
+def test_refused_versions_take_nobodys_place_when_pruned(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    made = [publish(tmp_path, seed=seed, created_at=f"2026-01-0{seed + 1}T00:00:00+00:00").version for seed in range(6)]
+    store.activate(made[2])
+    assert set(store.prune(3, refused=made[3:])) == {made[3], made[4]}
+    (tmp_path / "canary.json").write_text("{}")  # which keeps nothing from being pruned
+    assert store.prune(3, refused=made[3:]) == []
+
+
+def test_reports_of_what_is_in_the_store_are_never_forgotten(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    version = publish(tmp_path).version
+
+    def report(number: int, outcome: Outcome, candidate: str | None) -> RunReport:
+        return RunReport(
+            run_id=f"{number:06}",
+            started_at="2026-01-01T00:00:00+00:00",
+            read_at=0.0,
+            seconds=1.0,
+            outcome=outcome,
+            candidate=candidate,
+            events=0,
+        )
+
+    keep_report(store, report(0, "refused", version))
+    keep_report(store, report(1, "refused", "gone"))
+    for number in range(2, 110):
+        keep_report(store, report(number, "unchanged", None))
+    assert refused_versions(store) == {version}
+    assert len(read_reports(store)) == 101
+    keep_report(store, report(200, "published", version))  # trained again, and good enough
+    assert refused_versions(store) == set()

@@ -362,3 +362,26 @@ def test_a_mark_is_shared(tmp_path: Path) -> None:
     one.close()
     assert other.value == Mark(tmp_path / "mark").value == 2**40
     other.close()
+
+
+def test_the_loop_turns_while_a_long_log_is_read(tmp_path: Path) -> None:
+    async def run() -> None:
+        log = SqliteLog(tmp_path / "events.sqlite")
+        await log.append([Event(str(n), f"u{n % 7}", "i", "view", float(n)) for n in range(2500)])
+        told, turns = list[str](), list[int]()
+
+        async def count() -> None:
+            while True:
+                turns.append(len(told))
+                await asyncio.sleep(0)
+
+        follower = log.follow(lambda records: told.extend(map(record_id, records)))
+        counting = asyncio.create_task(count())
+        await asyncio.gather(follower.catch_up(), follower.catch_up())  # two who ask at once are told all once
+        counting.cancel()
+        assert told == [str(n) for n in range(2500)]
+        assert len(set(turns)) > 10
+        await follower.close()
+        await log.close()
+
+    asyncio.run(run())

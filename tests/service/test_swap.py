@@ -268,7 +268,9 @@ def test_a_canary_answers_the_same_share_of_users_and_can_be_promoted(models: Mo
         assert set((await by_user()).values()) == {first}
         models.activate(second or "")
         await until(becomes(client, second or ""))
-        await until(more)  # it is wished for still
+        assert (await client.get("/readyz")).json()["canary"] is None
+        models.set_canary(first, 0.6)
+        await until(more)
         assert (await client.delete("/v1/models/canary")).json()["canary"] is None
 
         async def dropped() -> bool:
@@ -322,3 +324,74 @@ def test_with_redis_the_answers_of_models_are_kept_apart(models: ModelStore, dur
                 assert (await served(client, str(user)))["model_version"] == version
 
     converse(create_app(Settings(models=models.root, redis_url=durable_redis.url, redis_timeout_seconds=1.0)), exchange)
+
+
+def test_without_the_log_no_model_takes_the_place_of_one_that_knows_it(
+    models: ModelStore, durable_redis: RedisServer
+) -> None:
+    """A new model that knew nothing of it would bring deleted users back."""
+    first, second = first_of(models), models.current()
+    settings = Settings(models=models.root, redis_url=durable_redis.url, redis_timeout_seconds=1.0)
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        assert (await client.delete("/v1/users/100")).status_code == 200
+        durable_redis.kill()
+        models.activate(first)
+
+        async def is_refused() -> bool:
+            return "hdrm_model_refused 1.0" in (await client.get("/metrics")).text
+
+        await until(is_refused)
+        answer = await served(client)
+        assert (answer["model_version"], answer["strategy"]) == (second, "popular")
+        durable_redis.start()
+        await until(becomes(client, first))
+        answer = await served(client)
+        assert (answer["model_version"], answer["strategy"]) == (first, "popular")
+
+    converse(create_app(settings), exchange)
+
+
+def test_all_answers_of_a_batch_are_of_one_model(models: ModelStore) -> None:
+    first, second = first_of(models), models.current()
+    batch = {"requests": [{"user_id": str(100 + n % 60), "k": 1 + n % 400} for n in range(1000)]}
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        seen = set[str]()
+        for version in (first, second, first):
+            models.activate(str(version))
+            while True:
+                results = (await client.post("/v1/recommend/batch", json=batch, timeout=DEADLINE)).json()["results"]
+                [found] = {entry["answer"]["model_version"] for entry in results}
+                seen.add(found)
+                if found == version:
+                    break
+        assert seen == {first, second}
+
+    converse(create_app(Settings(models=models.root, cache_max_bytes=0)), exchange)
+
+
+def test_a_canary_that_cannot_be_read_keeps_nobody_from_going_back(models: ModelStore) -> None:
+    first = first_of(models)
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        (models.root / "canary.json").write_text("{")
+        assert (await client.get("/v1/models")).json()["canary"] is None
+        assert (await client.post("/v1/models/rollback")).json()["current"] == first
+        await until(becomes(client, first))
+
+    converse(create_app(Settings(models=models.root)), exchange)
+
+
+def test_pages_of_other_origins_change_nothing(models: ModelStore) -> None:
+    second = models.current()
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        for path in ("/v1/models/rollback", f"/v1/models/{first_of(models)}/activate"):
+            response = await client.post(path, headers={"Origin": "https://elsewhere.example"})
+            assert (response.status_code, response.json()["code"]) == (403, "cross_site")
+        assert models.current() == second
+        own = await client.post("/v1/models/rollback", headers={"Origin": "http://t"})
+        assert own.status_code == 200
+
+    converse(create_app(Settings(models=models.root)), exchange)

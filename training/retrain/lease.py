@@ -119,7 +119,9 @@ class Lease:
         self._count += 1
         pid = os.getpid()
         told = {"holder": self._holder, "host": socket.gethostname(), "pid": pid, "renewals": self._count}
-        self._folder.write(NAME, (json.dumps(told | {"process": _process(pid)}) + "\n").encode())
+        self._folder.write(
+            NAME, (json.dumps(told | {"process": _process(pid), "numbered": _numbering()}) + "\n").encode()
+        )
 
 
 @contextmanager
@@ -136,7 +138,7 @@ def held_lease(folder: Folder, *, seconds: float = LASTS_SECONDS) -> Iterator[Le
 def _has_ended(told: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that is not there any more."""
     pid = told.get("pid")
-    if told.get("host") != socket.gethostname() or not isinstance(pid, int):
+    if (told.get("host"), told.get("numbered")) != (socket.gethostname(), _numbering()) or not isinstance(pid, int):
         return False
     return _process(pid) != told.get("process")
 
@@ -145,5 +147,13 @@ def _process(pid: int) -> str | None:
     """When a process began, which tells it from others of its number; None if there is none, or none can be told."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def _numbering() -> str | None:
+    """In which processes' numbers mean the same: a container may have the name of its machine, and its own numbers."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
     except OSError:
         return None

@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,7 +15,7 @@ from model.errors import ArtifactError
 from model.history import Histories
 from model.manifest import Manifest, MetricsRow
 from model.probe import run_probe
-from model.report import Outcome, Rule, RunReport, keep_report, read_reports, report_of
+from model.report import Outcome, Rule, RunReport, keep_report, read_reports, refused_versions, report_of
 from model.retrieval import FlatIndex
 from model.retrieval.calibration import shared
 from model.store import ModelStore
@@ -87,7 +87,7 @@ class Retraining:
         """
         started = time.monotonic()
         current, before = self._current()
-        dataset = merged(self.base, self.happened, name=NAME if self.base is None else self.base.info.name)
+        dataset = merged(self.base, self._told(), name=NAME if self.base is None else self.base.info.name)
         report = partial(self._report, started, before)
         if current is not None and current.manifest.data.fingerprint == dataset.info.fingerprint and not self.force:
             return report("unchanged")
@@ -99,6 +99,8 @@ class Retraining:
 
         def accepts(trained: Trained) -> bool:
             rules, comparison = self._judged(trained, current)
+            if self.drill:
+                rules.append(Rule(name="drill", passed=False, sentence="it was a drill: no candidate of one is served"))
             passed = all(rule.passed for rule in rules)
             lease.certainly()
             ended.append(
@@ -125,7 +127,7 @@ class Retraining:
             searches_saved=saved,
             drill=self.drill,
         ).run(resume=True, accepts=accepts)
-        self.store.prune(self.keep)
+        self.store.prune(self.keep, refused=refused_versions(self.store))
         return ended[0]
 
     def _current(self) -> tuple[Artifact | None, str | None]:
@@ -139,20 +141,31 @@ class Retraining:
             logger.error("the current model cannot be compared with (%s)", error.message)
             return None, version
 
+    def _begins(self) -> float | None:
+        """When the base data begin, seconds since 1970."""
+        if self.base is None or self.base.info.order != "timestamp":
+            return None
+        return float(self.base.interactions["timestamp"].dt.epoch("us").to_numpy().min() / 1e6)
+
+    def _told(self) -> Happened:
+        """What happened, without events of before the base data begin: a wrong clock must not stop all later nights."""
+        begins, events = self._begins(), self.happened.events
+        kept = events if begins is None else events.filter(events["timestamp"].dt.epoch("us") >= 1e6 * begins)
+        if left_out := len(events) - len(kept):
+            logger.warning("%d events of before the data begin are left out", left_out)
+        return replace(self.happened, events=kept)
+
     def _checked(self, dataset: Dataset, current: Artifact | None) -> list[Check]:
         last = None
         if current is not None:
             earlier = report_of(self.store, current.manifest.version)
             last = Known.of(current.catalogue, until=None if earlier is None else earlier.read_at)
-        begins = None
-        if self.base is not None and self.base.info.order == "timestamp":
-            begins = self.base.interactions["timestamp"].dt.epoch("us").to_numpy().min() / 1e6
         return check_data(
             dataset,
             last,
             self.limits.data,
             now=self.read_at,
-            begins=begins,
+            begins=self._begins(),
             deleted=self.happened.deletions,
         )
 

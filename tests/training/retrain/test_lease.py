@@ -75,6 +75,20 @@ def test_a_killed_holder_is_replaced_at_once_on_its_own_machine(tmp_path: Path) 
         lease.certainly()
 
 
+def test_of_a_container_with_the_name_of_this_machine_nothing_is_taken_for_dead(tmp_path: Path) -> None:
+    process = holder(tmp_path, seconds=0.4)
+    try:
+        told = json.loads((tmp_path / "lease.json").read_text())
+        assert told["numbered"] is not None
+        told |= {"numbered": "elsewhere", "pid": 1, "process": "0"}
+        (tmp_path / "lease.json").write_text(json.dumps(told))  # which its holder renews
+        with pytest.raises(UnavailableError, match="another retraining is running"):
+            Lease(LocalFolder(tmp_path), seconds=30.0).acquire()
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_holder_elsewhere_is_replaced_when_it_does_not_renew(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path)
     folder.write("lease.json", json.dumps({"holder": "x", "host": "elsewhere", "pid": 1, "renewals": 3}).encode())
