@@ -14,9 +14,9 @@ from model.geometry import distance
 from model.history import Histories
 from model.kernels import least_product
 from model.retrieval import ApproximateIndex, FlatIndex, Hits, LorentzScan, Retriever, calibrate
-from model.retrieval.approximate import build_lists
 from model.retrieval.flat import first_fetch
 from model.retrieval.hits import confined
+from model.retrieval.lists import build_lists
 from model.retrieval.metric import metric
 from model.retrieval.rerank import scan
 
@@ -220,7 +220,7 @@ def test_a_long_history_that_is_not_near_is_no_reason_to_scan() -> None:
     """Of 6,000 items a query has seen 3,000: far ones are left out of a short list, near ones of an exact search."""
     vectors = cloud(0, 6000, 8, (1.0, 3.0))
     index = lists(vectors, "hyperbolic")
-    index.probes = index.lists.nlist
+    index.probes = len(index.lists)
     query = vectors[:1] * 0.9
     order = exactly(vectors, query[0], 6000, np.zeros(0, np.int32)).items
     for gone, certified in ((order[3000:], False), (order[:3000], True)):
@@ -238,7 +238,7 @@ def test_calibration_finds_what_it_says_it_finds() -> None:
     vectors, queries = cloud(0, 6000, 8, (1.0, 3.0)), cloud(1, 300, 8, (1.0, 3.0))
     calibrated = calibrate(vectors, queries[:150])
     assert calibrated.recall["recall@20"] >= 0.99
-    assert calibrated.index.probes < calibrated.index.lists.nlist
+    assert calibrated.index.probes < len(calibrated.index.lists)
     others = queries[150:]
     found = calibrated.index.search(others, [20] * 150, Histories.empty(150))
     truth = LorentzScan(vectors).search(others, [20] * 150, Histories.empty(150))
@@ -275,9 +275,9 @@ def test_wrong_settings_are_named() -> None:
     with pytest.raises(ValueError, match="overfetch"):
         FlatIndex(vectors, overfetch={})
     made = build_lists(vectors, "hyperbolic")
-    with pytest.raises(ValueError, match=f"probes: got 0, expected 1 to {made.nlist}"):
+    with pytest.raises(ValueError, match=f"probes: got 0, expected 1 to {len(made)}"):
         ApproximateIndex(vectors, made, probes=0, overfetch={5: 5})
-    with pytest.raises(ValueError, match="lists: got 100 vectors"):
+    with pytest.raises(ValueError, match="lists: got \\(100, 4\\)"):
         ApproximateIndex(vectors[:50], made, probes=1, overfetch={5: 5})
 
 
