@@ -112,6 +112,14 @@ def _aligned(rows: int, columns: int) -> Float32:
 
 
 @compiled(fused=True)
+def _set_rows(x: Float32, row: Float32) -> None:
+    """Make every row of x this one. (An assignment of arrays checks shapes by code that takes seconds to compile.)"""
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            x[i, j] = row[j]
+
+
+@compiled(fused=True)
 def _add_product(out: Float32, at: int, x: Float32, matrix: Float32, first: int, columns: int) -> None:
     """out[:, at : at + columns] += x @ matrix[:, first : first + columns], all of them contiguous as a whole.
 
@@ -242,7 +250,7 @@ def _mean_and_scale(values: Float32) -> tuple[np.float32, np.float32]:
 def normalising(statistics: Float32, vectors: Float32) -> None:
     """Mean and scale of each vector, see `attend`: (n, 2), set, of (n, d)."""
     for row in range(len(vectors)):
-        statistics[row] = _mean_and_scale(vectors[row])
+        statistics[row, 0], statistics[row, 1] = _mean_and_scale(vectors[row])
 
 
 @compiled(fused=True)
@@ -354,7 +362,7 @@ def attend(
                 mean, scale = statistics[newest[0]]
                 for j in range(d):
                     x[row, j] = (vectors[newest[0], j] - mean) * scale
-            questions[row] = question_bias
+        _set_rows(questions, question_bias)
         _add_product(questions, 0, x, question, 0, heads * d)
         answers[:] = 0
         for row in range(rows):
@@ -382,8 +390,9 @@ def attend(
                 x[row, j] += answer_bias[j]
         _add_product(x, 0, answers, answer, 0, d)
         for row in range(rows):
-            y[row] = x[row]
-            hidden[row] = first_bias
+            for j in range(d):
+                y[row, j] = x[row, j]
+        _set_rows(hidden, first_bias)
         _normalise(y)
         _add_product(hidden, 0, y, first, 0, w)
         for row in range(rows):
@@ -393,8 +402,7 @@ def attend(
                 x[row, j] += second_bias[j]
         _add_product(x, 0, hidden, second, 0, d)
         _normalise(x)
-        for row in range(rows):
-            result[row] = head_bias
+        _set_rows(result, head_bias)
         _add_product(result, 0, x, head, 0, d)
         for row in range(rows):
             known = indptr[start + row + 1] > indptr[start + row]
@@ -509,7 +517,9 @@ def denoise(
                     for j in range(d):
                         z_t[row, j] = kept[step] * z_t[row, j] + taken[step] * estimate[row, j]
                     _clamp(z_t[row], limit)
-        z_0[first : first + rows] = estimate
+        for row in range(rows):
+            for j in range(d):
+                z_0[first + row, j] = estimate[row, j]
 
 
 @compiled(void, f32_2, f32_2, f32_1, f32_3, f64, f64, f64, fused=True)
@@ -759,7 +769,7 @@ def least_product(key: float, r: float, dim: int, longest: float, curved: bool) 
     i64_1,
     bool_1,
     f32_2r,
-    f32_2,
+    f32_2r,
     f32_2r,
     f64,
     boolean,
