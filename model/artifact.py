@@ -3,7 +3,7 @@
     manifest.json            what it is: settings, data, metrics, calibration, a sha256 for every other file
     weights.safetensors      the diffusion's parameters and statistics
     vectors.npy messages.npy items' tangent vectors, and messages, (m, d) float32
-    index.faiss              inverted lists (model.retrieval.approximate), where the catalogue is large
+    lists.*.npy              inverted lists (model.retrieval.lists), where the catalogue is large
     popularity.npy           interactions of each item, (m,) int64
     users.*.npy items.*.npy  the id vocabularies (model.vocabulary)
     history.*.npy            users' histories as compressed sparse rows (model.history)
@@ -19,7 +19,7 @@ byte in any file is noticed and named (model.manifest).
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from model.manifest import MANIFEST, SCHEMA_VERSION, Manifest, RetrievalInfo, ca
 from model.probe import Probe
 from model.recommender import Recommender
 from model.retrieval import ApproximateIndex, LorentzScan
-from model.retrieval.approximate import read_lists, write_lists
+from model.retrieval.lists import Lists
 from model.vocabulary import Vocabulary
 from model.weights import Weights, check_weights
 
@@ -46,7 +46,6 @@ __all__ = ["Artifact", "Catalogue", "TrainedModel", "load_artifact", "verify_art
 
 Float32 = npt.NDArray[np.float32]
 
-INDEX = "index.faiss"
 CHECKED_ROWS, CHECKED_BYTES = 1 << 16, 1 << 20  # looked at together
 CURVATURE = "Lorentz model, K = 1: <x, x>_L = -1; vectors are tangent at the origin, |v| = distance to it"
 
@@ -148,8 +147,6 @@ def write_artifact(
         analysis: written beside it; nothing that serves reads it.
     """
     save_file(dict(model.weights), directory / "weights.safetensors")
-    if model.index is not None:
-        write_lists(model.index.lists, directory / INDEX)
     for name, array in _arrays(model, catalogue).items():
         np.save(directory / name, array, allow_pickle=False)
     documents = {"probe.json": probe}
@@ -225,7 +222,8 @@ def load_artifact(directory: Path) -> Artifact:
 
 
 def _arrays(model: TrainedModel, catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
-    return {
+    lists = {} if model.index is None else model.index.lists.arrays
+    return {f"lists.{name}.npy": array for name, array in lists.items()} | {
         "vectors.npy": model.vectors,
         "messages.npy": model.messages,
         "users.bytes.npy": catalogue.users.blob,
@@ -255,9 +253,10 @@ def _read_index(directory: Path, manifest: Manifest, vectors: Float32) -> Approx
     info = manifest.retrieval
     if info.kind == "scan" or info.probes is None:
         return None
+    names = [array.name for array in fields(Lists)]
     return ApproximateIndex(
         vectors,
-        read_lists(directory / INDEX),
+        Lists(*[_mapped(directory, f"lists.{name}.npy") for name in names]),
         probes=info.probes,
         overfetch={int(k): m for k, m in info.overfetch.items()},
         geometry=manifest.model.encoder.space,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model import kernels
+from model.aligned import aligned
 from model.config import ModelConfig
 from model.schedule import sampling_times, signal_levels, time_embeddings
 from model.weights import PER_LAYER, Weights, layer
@@ -41,7 +42,7 @@ class CompiledDiffusion:
         gate = config.diffusion.gate
         share = 1 / (1 + np.exp(-float(weights["gate_logit"]))) if gate == "learned" else gate
         self._dim = config.encoder.dim
-        self._base_weights = _array(base)
+        self._base_weights = aligned(base)
         self._mixing = float(share), float(np.exp(weights["log_scale"])), config.encoder.max_radius
         self._reverses: list[_Reverse] = []
         if steps and config.diffusion.networks == "item":
@@ -116,22 +117,17 @@ def _reverse(
     anchor = np.asarray(anchor_weights)
     combined[: len(anchor)] = anchor
     return _Reverse(
-        anchor_weights=_array(combined),
-        noise=_array(start_noise),
+        anchor_weights=aligned(combined),
+        noise=aligned(start_noise),
         start=float(np.sqrt(levels[0])),
-        kept=_array(kept),
-        taken=_array(taken),
+        kept=aligned(kept),
+        taken=aligned(taken),
         limit=config.encoder.max_radius if noise.radial else float("inf"),
-        of_condition=_array(of_all.reshape(-1, network.hidden)),
-        of_z=_array(of_z / sigma[:, None]),
-        biases=_array(biases),
-        deeper=_array(np.array([matrix for matrix, _ in deeper]).reshape(-1, network.hidden, network.hidden)),
-        deeper_biases=_array(np.array([biases for _, biases in deeper]).reshape(-1, network.hidden)),
-        head=_array(head * sigma),
-        head_bias=_array(head_bias * sigma),
+        of_condition=aligned(of_all.reshape(-1, network.hidden)),
+        of_z=aligned(of_z / sigma[:, None]),
+        biases=aligned(biases),
+        deeper=aligned(np.array([matrix for matrix, _ in deeper]).reshape(-1, network.hidden, network.hidden)),
+        deeper_biases=aligned(np.array([biases for _, biases in deeper]).reshape(-1, network.hidden)),
+        head=aligned(head * sigma),
+        head_bias=aligned(head_bias * sigma),
     )
-
-
-def _array(values: npt.ArrayLike) -> Float32:
-    """Contiguous float32, and independent of what it is made of."""
-    return np.array(values, np.float32, order="C")

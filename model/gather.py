@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model import kernels
+from model.aligned import aligned
 from model.config import UNIFORM, HalfLife, ModelConfig
 from model.history import Histories
 from model.weights import Weights, layer
@@ -100,9 +101,9 @@ class _Attended:
         kernels.normalising(self._statistics, vectors)
         scale = vectors.shape[1] ** -0.5
         matrix, bias = layer(weights, "attention.question")
-        self._question = _array(matrix * scale), _array(bias * scale), _array(weights["attention.by_age"])
+        self._question = aligned(matrix * scale), aligned(bias * scale), aligned(weights["attention.by_age"])
         names = ("answer", "first", "second", "head")
-        self._layers = [_array(part) for name in names for part in layer(weights, f"attention.{name}")]
+        self._layers = [aligned(part) for name in names for part in layer(weights, f"attention.{name}")]
 
     def __len__(self) -> int:
         return 1
@@ -118,8 +119,3 @@ class _Attended:
             *self._question,
             *self._layers,
         )
-
-
-def _array(values: Float32) -> Float32:
-    """Contiguous, and independent of what it is made of."""
-    return np.array(values, np.float32, order="C")

@@ -19,10 +19,12 @@ import numpy.typing as npt
 from numba import types
 
 __all__ = [
+    "CACHE_LINE",
     "NONE",
     "UNIT_ROUNDOFF",
     "attend",
     "denoise",
+    "exceeded",
     "exponential",
     "keys",
     "least_product",
@@ -32,6 +34,7 @@ __all__ = [
     "nearest",
     "normalising",
     "rerank",
+    "search_lists",
 ]
 
 Float32 = npt.NDArray[np.float32]
@@ -42,12 +45,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 NONE = -1  # in place of an item
 TOGETHER = 16  # rows whose products are taken together
-TILE = 2048  # items whose products are
+TILE = 256  # items whose products are: what is read and written meanwhile stays in the nearest cache
+BLOCK = 4096  # items that are chosen from at a time
+PEAKS = 512  # groups of them whose greatest product is looked at first
+HALVINGS = 12  # of the range of products, to find one that few are greater than
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 TINY = float(np.finfo(np.float32).tiny)
 LEAST_RADIUS = 1e-6  # below it, capping the radius changes nothing in float32
 NORMALISED_EPSILON = 1e-5  # of torch's layer_norm
-LANES = 4
+CACHE_LINE = 64  # bytes; vectors that lie across two are read at half the speed
 EXP_LEAST, EXP_MOST = np.float32(-87.3), np.float32(88.0)  # beyond them float32 has no normal number
 LOG2_E, LOG_2_HIGH, LOG_2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 EXP_0, EXP_1, EXP_2 = np.float32(5.0000001201e-1), np.float32(1.6666665459e-1), np.float32(4.1665795894e-2)
@@ -64,12 +70,13 @@ f32_1, f32_2, f32_3 = (_array(types.float32, dimensions) for dimensions in (1, 2
 f64_1, f64_2 = _array(types.float64, 1), _array(types.float64, 2)
 i64_1, i64_2 = _array(types.int64, 1), _array(types.int64, 2)
 bool_1 = _array(types.boolean, 1)
+u8_2r = _array(types.uint8, 2, readonly=True)
 f32_1r, f32_2r = _array(types.float32, 1, readonly=True), _array(types.float32, 2, readonly=True)
 i32_1r, i64_1r = _array(types.int32, 1, readonly=True), _array(types.int64, 1, readonly=True)
 f64, i64, boolean, void = types.float64, types.int64, types.boolean, types.void
 
 
-def compiled(*signature: Any, fused: bool) -> Callable[[Function], Function]:
+def compiled(*signature: Any, fused: bool, regrouped: bool = False) -> Callable[[Function], Function]:
     """Decorates a function to be machine code.
 
     The code is kept on disk where a folder can be written: beside the module, or in the user's cache.
@@ -78,10 +85,13 @@ def compiled(*signature: Any, fused: bool) -> Callable[[Function], Function]:
         signature: types of the result and of the arguments, the only ones that it takes and for which it is compiled at
             once; none for a function that others call, which is compiled into them.
         fused: whether a product and a sum may be rounded once; not where two functions have to agree to the last bit.
+        regrouped: whether a sum is taken of many partial sums, as wide as the machine's registers: always the same on
+            one machine, for the same number of terms.
     """
+    liberties = {name for name, taken in (("contract", fused), ("reassoc", regrouped)) if taken}
 
     def decorate(function: Function) -> Function:
-        kernel = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"} if fused else False)(function)
+        kernel = numba.njit(nogil=True, error_model="numpy", fastmath=liberties or False)(function)
         if signature:
             with suppress(RuntimeError):  # there is no such folder
                 kernel.enable_caching()
@@ -93,29 +103,108 @@ def compiled(*signature: Any, fused: bool) -> Callable[[Function], Function]:
     return decorate
 
 
+@compiled(fused=False)
+def _aligned(rows: int, columns: int) -> Float32:
+    """An array of any content whose first row begins where a line of the cache does."""
+    memory = np.empty(rows * columns + CACHE_LINE // 4, np.float32)
+    first = -(memory.ctypes.data // 4) % (CACHE_LINE // 4)
+    return memory[first : first + rows * columns].reshape(rows, columns)
+
+
 @compiled(fused=True)
-def _add_product(out: Float32, x: Float32, matrix: Float32, first: int, columns: int) -> None:
-    """out[:, :columns] += x @ matrix[:, first : first + columns]. All are contiguous, which is what makes it quick."""
+def _set_rows(x: Float32, row: Float32) -> None:
+    """Make every row of x this one. (An assignment of arrays checks shapes by code that takes seconds to compile.)"""
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            x[i, j] = row[j]
+
+
+@compiled(fused=True)
+def _add_product(out: Float32, at: int, x: Float32, matrix: Float32, first: int, columns: int) -> None:
+    """out[:, at : at + columns] += x @ matrix[:, first : first + columns], all of them contiguous as a whole.
+
+    Eight rows of the matrix at a time, so that what is summed is seldom read and written.
+    """
     n = x.shape[1]
-    whole = n - n % LANES
+    whole = n - n % 8
     stop = first + columns
-    for i in range(0, whole, LANES):
+    for i in range(0, whole, 8):
         y0, y1, y2, y3 = (
             matrix[i, first:stop],
             matrix[i + 1, first:stop],
             matrix[i + 2, first:stop],
             matrix[i + 3, first:stop],
         )
+        y4, y5, y6, y7 = (
+            matrix[i + 4, first:stop],
+            matrix[i + 5, first:stop],
+            matrix[i + 6, first:stop],
+            matrix[i + 7, first:stop],
+        )
         for row in range(len(x)):
-            x0, x1, x2, x3, sums = x[row, i], x[row, i + 1], x[row, i + 2], x[row, i + 3], out[row]
+            x0, x1, x2, x3, sums = x[row, i], x[row, i + 1], x[row, i + 2], x[row, i + 3], out[row, at : at + columns]
+            x4, x5, x6, x7 = x[row, i + 4], x[row, i + 5], x[row, i + 6], x[row, i + 7]
             for j in range(columns):
-                sums[j] = sums[j] + x0 * y0[j] + x1 * y1[j] + x2 * y2[j] + x3 * y3[j]
+                half = sums[j] + x0 * y0[j] + x1 * y1[j] + x2 * y2[j] + x3 * y3[j]
+                sums[j] = half + x4 * y4[j] + x5 * y5[j] + x6 * y6[j] + x7 * y7[j]
     for i in range(whole, n):
         y0 = matrix[i, first:stop]
         for row in range(len(x)):
-            x0, sums = x[row, i], out[row]
+            x0, sums = x[row, i], out[row, at : at + columns]
             for j in range(columns):
                 sums[j] = sums[j] + x0 * y0[j]
+
+
+@compiled(fused=True)
+def _products(out: Float32, x: Float32, matrix: Float32, start: int, size: int) -> None:
+    """out[:, :size] = x @ matrix[:, start : start + size]."""
+    for first in range(0, size, TILE):
+        columns = min(TILE, size - first)
+        for row in range(len(x)):
+            out[row, first : first + columns] = 0
+        _add_product(out, first, x, matrix, start + first, columns)
+
+
+@compiled(fused=True)
+def _add_weighted(sums: Float32, weights: Float32, vectors: Float32, items: Int32) -> None:
+    """sums += weights @ vectors[items]: (d,), (t,), (n, d), (t,)."""
+    d, whole = len(sums), len(items) - len(items) % 4
+    for t in range(0, whole, 4):
+        v0, v1, v2, v3 = vectors[items[t]], vectors[items[t + 1]], vectors[items[t + 2]], vectors[items[t + 3]]
+        w0, w1, w2, w3 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        for j in range(d):
+            sums[j] = sums[j] + w0 * v0[j] + w1 * v1[j] + w2 * v2[j] + w3 * v3[j]
+    for t in range(whole, len(items)):
+        v0, w0 = vectors[items[t]], weights[t]
+        for j in range(d):
+            sums[j] = sums[j] + w0 * v0[j]
+
+
+@compiled(fused=True, regrouped=True)
+def _inner_product(x: Float32, y: Float32) -> np.float32:
+    total = np.float32(0)
+    for j in range(len(x)):
+        total += x[j] * y[j]
+    return total
+
+
+@compiled(fused=True, regrouped=True)
+def _sum(x: Float32) -> np.float32:
+    total = np.float32(0)
+    for j in range(len(x)):
+        total += x[j]
+    return total
+
+
+@compiled(fused=False)
+def _newest(indptr: Int64, items: Int32, row: int, longest: int, n: int) -> Int32:
+    """The newest items of a row, the oldest of them first, checked."""
+    stop = indptr[row + 1]
+    newest = items[max(indptr[row], stop - longest) : stop]
+    for place in range(len(newest)):
+        if not 0 <= newest[place] < n:
+            raise IndexError("a history has an item that has no vector")
+    return newest
 
 
 @compiled(void, f32_3, i64, i64_1r, i32_1r, f32_2r, f32_2r, f32_2r, fused=True)
@@ -135,29 +224,17 @@ def mean_rows(
     Raises:
         IndexError: an item that has no vector.
     """
-    (h, longest), d = weights.shape, vectors.shape[1]
+    (h, longest), mean = weights.shape, _aligned(1, vectors.shape[1])[0]
     for row in range(len(means)):
-        stop = indptr[row + 1]
-        count = min(stop - indptr[row], longest)
+        newest = _newest(indptr, items, row, longest, len(vectors))
         for q in range(h):
-            for j in range(d):
-                means[row, place + q, j] = 0
-        for age in range(count, 0, -1):
-            item = items[stop - age]
-            if not 0 <= item < len(vectors):
-                raise IndexError("a history has an item that has no vector")
-            vector = vectors[item]
-            for q in range(h):
-                weight, sums = weights[q, longest - age], means[row, place + q]
-                for j in range(d):
-                    sums[j] = sums[j] + weight * vector[j]
-        if count:
-            for q in range(h):
-                for j in range(d):
-                    means[row, place + q, j] *= scales[count - 1, q]
+            mean[:] = 0
+            _add_weighted(mean, weights[q, longest - len(newest) :], vectors, newest)
+            for j in range(len(mean)):
+                means[row, place + q, j] = mean[j] * scales[max(len(newest), 1) - 1, q]
 
 
-@compiled(fused=True)
+@compiled(fused=True, regrouped=True)
 def _mean_and_scale(values: Float32) -> tuple[np.float32, np.float32]:
     """What makes a vector, less the one and times the other, one of mean 0 and variance 1."""
     d, total, squares = len(values), np.float32(0), np.float32(0)
@@ -173,7 +250,7 @@ def _mean_and_scale(values: Float32) -> tuple[np.float32, np.float32]:
 def normalising(statistics: Float32, vectors: Float32) -> None:
     """Mean and scale of each vector, see `attend`: (n, 2), set, of (n, d)."""
     for row in range(len(vectors)):
-        statistics[row] = _mean_and_scale(vectors[row])
+        statistics[row, 0], statistics[row, 1] = _mean_and_scale(vectors[row])
 
 
 @compiled(fused=True)
@@ -272,72 +349,68 @@ def attend(
         IndexError: an item that has no vector.
     """
     (heads, longest), d, w = by_age.shape, vectors.shape[1], len(first_bias)
-    told = np.empty((longest, d), np.float32)  # a row's items by age, at mean 0 and variance 1
-    turned = np.empty((d, longest), np.float32)  # the same, coordinates first
+    weights = np.empty(longest, np.float32)
     for start in range(0, len(conditions), TOGETHER):
         rows = min(TOGETHER, len(conditions) - start)
-        x, y = np.zeros((rows, d), np.float32), np.empty((rows, d), np.float32)
-        questions, answers = np.empty((rows, heads * d), np.float32), np.zeros((rows, heads * d), np.float32)
-        hidden, result = np.empty((rows, w), np.float32), np.empty((rows, d), np.float32)
+        x, y = _aligned(rows, d), _aligned(rows, d)
+        questions, answers = _aligned(rows, heads * d), _aligned(rows, heads * d)
+        hidden, result = _aligned(rows, w), _aligned(rows, d)
         for row in range(rows):
-            stop = indptr[start + row + 1]
-            if stop > indptr[start + row]:
-                item = items[stop - 1]
-                if not 0 <= item < len(vectors):
-                    raise IndexError("a history has an item that has no vector")
-                mean, scale = statistics[item]
+            newest = _newest(indptr, items, start + row, 1, len(vectors))
+            x[row] = 0
+            if len(newest):
+                mean, scale = statistics[newest[0]]
                 for j in range(d):
-                    x[row, j] = (vectors[item, j] - mean) * scale
-            questions[row] = question_bias
-        _add_product(questions, x, question, 0, heads * d)
+                    x[row, j] = (vectors[newest[0], j] - mean) * scale
+        _set_rows(questions, question_bias)
+        _add_product(questions, 0, x, question, 0, heads * d)
+        answers[:] = 0
         for row in range(rows):
-            stop = indptr[start + row + 1]
-            count = min(stop - indptr[start + row], longest)
-            if not count:
-                continue
-            for age in range(count):
-                item = items[stop - 1 - age]
-                if not 0 <= item < len(vectors):
-                    raise IndexError("a history has an item that has no vector")
-                mean, scale = statistics[item]
+            newest = _newest(indptr, items, start + row, longest, len(vectors))
+            count = len(newest)
+            for q in range(heads if count else 0):
+                asked, sums = questions[row, q * d : (q + 1) * d], answers[row, q * d : (q + 1) * d]
+                # of vectors as they are; that they have mean 0 and variance 1 comes in afterwards
+                total = _sum(asked)
+                for t in range(count):
+                    mean, scale = statistics[newest[t]]
+                    told = scale * (_inner_product(asked, vectors[newest[t]]) - mean * total)
+                    weights[t] = by_age[q, count - 1 - t] + told
+                _softmax(weights[:count])
+                shift = np.float32(0)
+                for t in range(count):
+                    mean, scale = statistics[newest[t]]
+                    weights[t] *= scale
+                    shift += weights[t] * mean
+                _add_weighted(sums, weights[:count], vectors, newest)
                 for j in range(d):
-                    told[age, j] = (vectors[item, j] - mean) * scale
-                for j in range(d):
-                    turned[j, age] = told[age, j]
-            weights = by_age[:, :count].copy()
-            _add_product(weights, questions[row].reshape(heads, d), turned, 0, count)
-            for q in range(heads):
-                _softmax(weights[q])
-                sums = answers[row, q * d : (q + 1) * d]
-                for age in range(count):
-                    for j in range(d):
-                        sums[j] = sums[j] + weights[q, age] * told[age, j]
+                    sums[j] -= shift
         for row in range(rows):
             for j in range(d):
                 x[row, j] += answer_bias[j]
-        _add_product(x, answers, answer, 0, d)
+        _add_product(x, 0, answers, answer, 0, d)
         for row in range(rows):
-            y[row] = x[row]
-            hidden[row] = first_bias
+            for j in range(d):
+                y[row, j] = x[row, j]
+        _set_rows(hidden, first_bias)
         _normalise(y)
-        _add_product(hidden, y, first, 0, w)
+        _add_product(hidden, 0, y, first, 0, w)
         for row in range(rows):
             for j in range(w):
                 hidden[row, j] = max(hidden[row, j], np.float32(0))
             for j in range(d):
                 x[row, j] += second_bias[j]
-        _add_product(x, hidden, second, 0, d)
+        _add_product(x, 0, hidden, second, 0, d)
         _normalise(x)
-        for row in range(rows):
-            result[row] = head_bias
-        _add_product(result, x, head, 0, d)
+        _set_rows(result, head_bias)
+        _add_product(result, 0, x, head, 0, d)
         for row in range(rows):
             known = indptr[start + row + 1] > indptr[start + row]
             for j in range(d):
                 conditions[start + row, place, j] = result[row, j] if known else np.float32(0)
 
 
-@compiled(fused=True)
+@compiled(fused=True, regrouped=True)
 def _clamp(z: Float32, limit: float) -> None:
     """Shorten a vector to a radius."""
     squared = np.float32(0)
@@ -410,12 +483,11 @@ def denoise(
     (b, d), (steps, w) = z_0.shape, biases.shape
     for first in range(0, b, TOGETHER):
         given = condition[first : first + TOGETHER]
-        estimate = z_0[first : first + TOGETHER]
         rows = len(given)
-        told = np.zeros((rows, w), np.float32)
-        _add_product(told, given, of_condition, 0, w)
-        anchor, z_t = np.zeros((rows, d), np.float32), np.empty((rows, d), np.float32)
-        x, y = np.empty((rows, w), np.float32), np.empty((rows, w), np.float32)
+        told, x, y = _aligned(rows, w), _aligned(rows, w), _aligned(rows, w)
+        anchor, z_t, estimate = _aligned(rows, d), _aligned(rows, d), _aligned(rows, d)
+        told[:], anchor[:] = 0, 0
+        _add_product(told, 0, given, of_condition, 0, w)
         for row in range(rows):
             for q in range(len(anchor_weights)):
                 for j in range(d):
@@ -427,24 +499,27 @@ def denoise(
             for row in range(rows):
                 for j in range(w):
                     x[row, j] = told[row, j] + biases[step, j]
-            _add_product(x, z_t, of_z, 0, w)
+            _add_product(x, 0, z_t, of_z, 0, w)
             _silu(x)
             for layer in range(len(deeper)):
                 for row in range(rows):
                     for j in range(w):
                         y[row, j] = deeper_biases[layer, j]
-                _add_product(y, x, deeper[layer], 0, w)
+                _add_product(y, 0, x, deeper[layer], 0, w)
                 _silu(y)
                 x, y = y, x
             for row in range(rows):
                 for j in range(d):
                     estimate[row, j] = anchor[row, j] + head_bias[j]
-            _add_product(estimate, x, head, 0, d)
+            _add_product(estimate, 0, x, head, 0, d)
             if step < steps - 1:
                 for row in range(rows):
                     for j in range(d):
                         z_t[row, j] = kept[step] * z_t[row, j] + taken[step] * estimate[row, j]
                     _clamp(z_t[row], limit)
+        for row in range(rows):
+            for j in range(d):
+                z_0[first + row, j] = estimate[row, j]
 
 
 @compiled(void, f32_2, f32_2, f32_1, f32_3, f64, f64, f64, fused=True)
@@ -492,43 +567,33 @@ def mix(
                 user[j] *= capped
 
 
-@compiled(fused=False)
-def _difference(u: Float32, by_u: float, v: Float32, by_v: float, j: int) -> float:
-    return np.float64(u[j]) * by_u - np.float64(v[j]) * by_v
-
-
-@compiled(fused=False)
+@compiled(fused=False, regrouped=True)
 def _squared_distance(u: Float32, by_u: float, v: Float32, by_v: float) -> float:
-    """|u by_u - v by_v|^2 in float64. Every fourth coordinate has a sum of its own: always the same order."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    whole = len(v) - len(v) % LANES
-    for j in range(0, whole, LANES):
-        x0, x1 = _difference(u, by_u, v, by_v, j), _difference(u, by_u, v, by_v, j + 1)
-        x2, x3 = _difference(u, by_u, v, by_v, j + 2), _difference(u, by_u, v, by_v, j + 3)
-        s0 += x0 * x0
-        s1 += x1 * x1
-        s2 += x2 * x2
-        s3 += x3 * x3
-    for j in range(whole, len(v)):
-        x0 = _difference(u, by_u, v, by_v, j)
-        s0 += x0 * x0
-    return (s0 + s1) + (s2 + s3)
+    """|u by_u - v by_v|^2 in float64."""
+    total = 0.0
+    for j in range(len(v)):
+        apart = np.float64(u[j]) * by_u - np.float64(v[j]) * by_v
+        total += apart * apart
+    return total
 
 
-@compiled(fused=False)
+@compiled(fused=False, regrouped=True)
 def _radius(v: Float32) -> float:
-    return math.sqrt(_squared_distance(v, 1.0, v, 0.0))
+    total = 0.0
+    for j in range(len(v)):
+        total += np.float64(v[j]) * np.float64(v[j])
+    return math.sqrt(total)
 
 
 @compiled(fused=False)
-def _key(u: Float32, r_u: float, v: Float32, curved: bool) -> float:
+def _key(u: Float32, r_u: float, sinh_u: float, v: Float32, curved: bool) -> float:
     """What rises with the distance: cosh d - 1, as `geometry.cosh_distance_minus_one`, or its square in flat space."""
     if not curved:
         return _squared_distance(u, 1.0, v, 1.0)
     r_v = _radius(v)
     apart = _squared_distance(u, 1 / r_u if r_u > 0 else 0.0, v, 1 / r_v if r_v > 0 else 0.0)
     half = math.sinh((r_u - r_v) / 2)
-    return 2 * half * half + math.sinh(r_u) * math.sinh(r_v) * apart / 2
+    return 2 * half * half + sinh_u * math.sinh(r_v) * apart / 2
 
 
 @compiled(fused=False)
@@ -571,11 +636,12 @@ def keys(found: Float64, query: Float32, vectors: Float32, candidates: Int64, cu
         IndexError: a candidate that has no vector.
     """
     r = _radius(query)
+    sinh = math.sinh(r)
     for place in range(len(candidates)):
         item = candidates[place]
         if not NONE <= item < len(vectors):
             raise IndexError("a candidate has no vector")
-        found[place] = _key(query, r, vectors[item], curved) if item >= 0 else np.inf
+        found[place] = _key(query, r, sinh, vectors[item], curved) if item >= 0 else np.inf
 
 
 @compiled(fused=False)
@@ -606,6 +672,68 @@ def _sort(heap: Float64, items: Int64, size: int) -> None:
         heap[0], heap[last] = heap[last], heap[0]
         items[0], items[last] = items[last], items[0]
         _sink(heap, items, 0, last)
+
+
+@compiled(types.float32, f32_1, i64, fused=False)
+def exceeded(values: Float32, m: int) -> np.float32:
+    """What at least m of the values are greater than, and few more where there is such a number; else -inf."""
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    for j in range(len(values)):
+        if values[j] > -np.inf:
+            low, high = min(low, values[j]), max(high, values[j])
+    for halving in range(HALVINGS):
+        middle = (low + high) / np.float32(2) if halving else low
+        count = 0
+        for j in range(len(values)):
+            count += values[j] > middle
+        if count >= m:
+            low = middle
+        elif halving:
+            high = middle
+        else:
+            return np.float32(-np.inf)
+    return low
+
+
+@compiled(fused=False)
+def _keep_greatest(far: Float64, fetched: Int64, score: Float32, start: int, peaks: Float32) -> None:
+    """Bring a block's products into a heap of the greatest, where they are negative, so that they ascend.
+
+    Args:
+        far, fetched: the heap, and whose products they are.
+        score: (size,); -inf of what must not be taken.
+        start: the item that the first belongs to.
+        peaks: working memory, (PEAKS,).
+    """
+    size, width = len(score), len(peaks)
+    for j in range(width):
+        peaks[j] = score[j] if j < size else np.float32(-np.inf)
+    for first in range(width, size, width):
+        for j in range(min(width, size - first)):
+            peaks[j] = max(peaks[j], score[first + j])
+    least = np.float32(-far[0])
+    if least == -np.inf:  # as many greater ones are in this block
+        least = exceeded(peaks, len(far))
+    # nearly all are turned away here
+    for j in range(min(width, size)):
+        if peaks[j] > least:
+            for item in range(j, size, width):
+                if score[item] > least:
+                    far[0], fetched[0] = -np.float64(score[item]), start + item
+                    _sink(far, fetched, 0, len(far))
+                    least = max(least, np.float32(-far[0]))
+
+
+@compiled(fused=False)
+def _decide(far: Float64, fetched: Int64, query: Float32, vectors: Float32, k: int, curved: bool) -> tuple[int, float]:
+    """Order what was fetched by distance, of which the first k are set; how many there are, and the last one's key."""
+    keys(far, query, vectors, fetched, curved)
+    _sort(far, fetched, len(far))
+    count, last = 0, far[min(k, len(far)) - 1]
+    while count < min(k, len(far)) and fetched[count] != NONE:
+        far[count] = _distance(far[count], curved)
+        count += 1
+    return count, last
 
 
 @compiled(void, f64_2, i64_2, f32_2r, f32_2r, boolean, fused=False)
@@ -641,7 +769,7 @@ def least_product(key: float, r: float, dim: int, longest: float, curved: bool) 
     i64_1,
     bool_1,
     f32_2r,
-    f32_2,
+    f32_2r,
     f32_2r,
     f64,
     boolean,
@@ -678,7 +806,7 @@ def nearest(
         distances, items: (b, the greatest of fetches), set: of each row as many as `counts` says, nearest first.
         counts, certified: (b,), set.
         queries: (b, d).
-        points: the items' coordinates, (d + 1, n).
+        points: the items' coordinates, (d + 1, n or more).
         vectors: (n, d).
         longest: the greatest radius among them.
         curved: whether distances are geodesics of hyperbolic space, or straight.
@@ -690,8 +818,11 @@ def nearest(
         IndexError: an own item out of order, or that there is not.
     """
     (b, d), n = queries.shape, len(vectors)
-    lifted, scores = np.empty((TOGETHER, d + 1), np.float32), np.empty((TOGETHER, TILE), np.float32)
-    radii, places, allowed = np.empty(TOGETHER), np.empty(TOGETHER, np.int64), np.empty(TILE, np.float32)
+    most = min(TOGETHER, b)
+    # a tile more in a row, so that rows do not stand in each other's way in the cache
+    lifted, scores = np.empty((most, d + 1), np.float32), _aligned(most, min(BLOCK, n) + TILE)
+    radii, places = np.empty(most), np.empty(most, np.int64)
+    allowed, peaks = np.empty(min(BLOCK, n), np.float32), _aligned(1, PEAKS)[0]
     for first in range(0, b, TOGETHER):
         rows = min(TOGETHER, b - first)
         for row in range(rows):
@@ -702,47 +833,163 @@ def nearest(
                 before = own[place - 1] if place > own_indptr[first + row] else NONE
                 if not before < own[place] < n:
                     raise IndexError("items that a query is confined to do not ascend, or there is no such item")
-            for place in range(fetches[first + row]):
-                distances[first + row, place], items[first + row, place] = np.inf, NONE
-        for start in range(0, n, TILE):
-            size = min(TILE, n - start)
+            distances[first + row, : fetches[first + row]] = np.inf
+            items[first + row, : fetches[first + row]] = NONE
+        for start in range(0, n, BLOCK):
+            size = min(BLOCK, n - start)
+            _products(scores[:rows], lifted[:rows], points, start, size)
             for row in range(rows):
-                for j in range(size):
-                    scores[row, j] = 0
-            _add_product(scores, lifted[:rows], points, start, size)
-            for row in range(rows):
-                far, fetched, m = distances[first + row], items[first + row], fetches[first + row]
-                score = scores[row]
+                m, score = fetches[first + row], scores[row, :size]
                 for place in range(gone_indptr[first + row], gone_indptr[first + row + 1]):
                     if start <= gone[place] < start + size:
                         score[gone[place] - start] = -np.inf
                 if confined[first + row]:
-                    for j in range(size):
-                        allowed[j] = -np.inf
+                    allowed[:size] = -np.inf
                     while places[row] < own_indptr[first + row + 1] and own[places[row]] < start + size:
                         allowed[own[places[row]] - start] = score[own[places[row]] - start]
                         places[row] += 1
-                    score = allowed
-                # compared in float32: nearly all are turned away here
-                least = np.float32(-far[0])
-                for j in range(size):
-                    if score[j] > least:
-                        far[0], fetched[0] = -np.float64(score[j]), start + j
-                        _sink(far, fetched, 0, m)
-                        least = np.float32(-far[0])
+                    score = allowed[:size]
+                _keep_greatest(distances[first + row, :m], items[first + row, :m], score, start, peaks)
         for row in range(rows):
-            far, fetched, m, k = distances[first + row], items[first + row], fetches[first + row], ks[first + row]
+            far, fetched = distances[first + row, : fetches[first + row]], items[first + row, : fetches[first + row]]
             reached = far[0]
-            keys(far[:m], queries[first + row], vectors, fetched[:m], curved)
-            _sort(far, fetched, m)
-            count = 0
-            while count < min(k, m) and fetched[count] != NONE:
-                count += 1
-            counts[first + row] = count
+            counts[first + row], last = _decide(far, fetched, queries[first + row], vectors, ks[first + row], curved)
             # where even what may not be returned was fetched, nothing is left
-            sure = m == n or reached == np.inf
+            sure = len(far) == n or reached == np.inf
             if not sure:
-                sure = least_product(far[min(k, m) - 1], radii[row], d, longest, curved) > -reached
+                sure = least_product(last, radii[row], d, longest, curved) > -reached
             certified[first + row] = sure
-            for place in range(count):
-                far[place] = _distance(far[place], curved)
+
+
+@compiled(fused=True, regrouped=True)
+def _coded_products(
+    out: Float32, query: Float32, stretched: Float32, base: np.float32, heights: Float32, codes: npt.NDArray[np.uint8]
+) -> None:
+    """Products of a query with items in codes.
+
+    Args:
+        out: (t,), set.
+        query: its coordinates, (d + 1,).
+        stretched: (d,), all but the first, each times the step between two codes.
+        base: what they give with codes of 0.
+        heights, codes: the items' first coordinates, (t,), and the others, (t, d).
+    """
+    for place in range(len(codes)):
+        code, total = codes[place], np.float32(0)
+        for j in range(len(stretched)):
+            total += stretched[j] * np.float32(code[j])
+        out[place] = total + query[0] * heights[place] + base
+
+
+@compiled(fused=False)
+def _contains(items: Int32, item: int) -> bool:
+    count = 0
+    for place in range(len(items)):
+        count += items[place] == item
+    return count > 0
+
+
+@compiled(fused=False)
+def _keep_of_list(far: Float64, fetched: Int64, score: Float32, listed: Int32, gone: Int32) -> int:
+    """Bring products into the heap of `_keep_greatest`; how many were turned away because their items are gone."""
+    least, turned = np.float32(-far[0]), 0
+    for place in range(len(listed)):
+        if score[place] > least:
+            if _contains(gone, listed[place]):
+                turned += 1
+            else:
+                far[0], fetched[0] = -np.float64(score[place]), listed[place]
+                _sink(far, fetched, 0, len(far))
+                least = np.float32(-far[0])
+    return turned
+
+
+@compiled(
+    void,
+    f64_2,
+    i64_2,
+    i64_1,
+    i64_1,
+    f32_2r,
+    f32_2r,
+    i64_1r,
+    i32_1r,
+    f32_1r,
+    u8_2r,
+    f32_1r,
+    f32_1r,
+    f32_2r,
+    boolean,
+    i64,
+    i64_1,
+    i64_1,
+    i64_1r,
+    i32_1r,
+    fused=False,
+)
+def search_lists(
+    distances: Float64,
+    items: Int64,
+    counts: Int64,
+    turned: Int64,
+    queries: Float32,
+    centres: Float32,
+    offsets: Int64,
+    listed: Int32,
+    heights: Float32,
+    codes: npt.NDArray[np.uint8],
+    least: Float32,
+    step: Float32,
+    vectors: Float32,
+    curved: bool,
+    probes: int,
+    ks: Int64,
+    fetches: Int64,
+    gone_indptr: Int64,
+    gone: Int32,
+) -> None:
+    """The nearest items in the lists whose centres have the greatest products with a query, re-ranked in float64.
+
+    Args:
+        distances, items: (b, the greatest of fetches), set: of each row as many as `counts` says, nearest first.
+        counts: (b,), set.
+        turned: (b,), set: items that were near enough and must not be returned.
+        queries: (b, d).
+        centres, offsets, listed, heights, codes, least, step: see `model.retrieval.lists.Lists`.
+        vectors: (n, d).
+        curved: whether distances are geodesics of hyperbolic space, or straight.
+        probes: lists looked into.
+        ks, fetches: (b,), items asked for and re-ranked.
+        gone_indptr, gone: what must not be returned, in rows.
+    """
+    (b, d), n_lists = queries.shape, centres.shape[1]
+    most, longest = min(TOGETHER, b), 0
+    for number in range(n_lists):
+        longest = max(longest, offsets[number + 1] - offsets[number])
+    lifted, scores = np.empty((most, d + 1), np.float32), _aligned(most, min(BLOCK, n_lists) + TILE)
+    away, near = np.empty((most, probes)), np.empty((most, probes), np.int64)
+    stretched, peaks, score = _aligned(1, d)[0], _aligned(1, PEAKS)[0], _aligned(1, longest)[0]
+    for first in range(0, b, TOGETHER):
+        rows = min(TOGETHER, b - first)
+        for row in range(rows):
+            _lift(lifted[row], queries[first + row], _radius(queries[first + row]), curved, False)
+        away[:], near[:] = np.inf, NONE
+        for start in range(0, n_lists, BLOCK):
+            size = min(BLOCK, n_lists - start)
+            _products(scores[:rows], lifted[:rows], centres, start, size)
+            for row in range(rows):
+                _keep_greatest(away[row], near[row], scores[row, :size], start, peaks)
+        for row in range(first, first + rows):
+            far, fetched, query = distances[row, : fetches[row]], items[row, : fetches[row]], lifted[row - first]
+            far[:], fetched[:], turned[row], base = np.inf, NONE, 0, np.float32(0)
+            for j in range(d):
+                stretched[j] = query[j + 1] * step[j]
+                base += query[j + 1] * least[j]
+            # the nearest list first, so that few of the others' items are near enough
+            _sort(away[row - first], near[row - first], probes)
+            for place in range(probes):
+                start, stop = offsets[near[row - first, place]], offsets[near[row - first, place] + 1]
+                own, excluded = listed[start:stop], gone[gone_indptr[row] : gone_indptr[row + 1]]
+                _coded_products(score, query, stretched, base, heights[start:stop], codes[start:stop])
+                turned[row] += _keep_of_list(far, fetched, score, own, excluded)
+            counts[row], _ = _decide(far, fetched, queries[row], vectors, ks[row], curved)

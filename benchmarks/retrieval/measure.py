@@ -18,9 +18,9 @@ from benchmarks.retrieval.document import Index
 from benchmarks.timing import seconds_in_turns
 from model.history import Histories
 from model.retrieval import FlatIndex, Hits, LorentzScan, Retriever, calibrate
-from model.retrieval.approximate import build_lists
 from model.retrieval.calibration import shared
 from model.retrieval.hits import confined
+from model.retrieval.lists import build_lists
 from model.retrieval.metric import metric
 from model.retrieval.rerank import scan
 
@@ -141,7 +141,7 @@ def _candidates(vectors: Float32, queries: Float32, progress: Progress) -> list[
     built = time.perf_counter()
     progress("calibrating", 0, 0)
     calibrated = calibrate(vectors, queries, lists=lists).index
-    settings = {"probes": calibrated.probes, "lists": calibrated.lists.nlist, "fetched": calibrated.overfetch[K]}
+    settings = {"probes": calibrated.probes, "lists": len(calibrated.lists), "fetched": calibrated.overfetch[K]}
     return [
         _Candidate("float64 scan", scan_all, vectors.nbytes, 0.0, batch=SCANNED_ALONE),
         _Candidate("lorentz scan", search(products), products.nbytes, converted - started),

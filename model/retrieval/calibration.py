@@ -1,16 +1,16 @@
 """How many items an approximate search has to fetch, and from how many lists, to find nearly all of the nearest."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model.config import SpaceName
 from model.history import Histories
-from model.retrieval.approximate import ApproximateIndex, build_lists
+from model.retrieval.approximate import ApproximateIndex
 from model.retrieval.flat import FlatIndex
 from model.retrieval.hits import Hits
+from model.retrieval.lists import Lists, build_lists
 
 __all__ = ["Calibrated", "calibrate", "shared"]
 
@@ -39,7 +39,7 @@ class Calibrated:
 
 
 def calibrate(
-    vectors: Float32, queries: Float32, *, lists: Any = None, geometry: SpaceName = "hyperbolic"
+    vectors: Float32, queries: Float32, *, lists: Lists | None = None, geometry: SpaceName = "hyperbolic"
 ) -> Calibrated:
     """The cheapest index with a recall@20 of more than .99, if there is one, for queries like these.
 
@@ -58,7 +58,7 @@ def calibrate(
         return Calibrated(index, {NAME: shared(index.search(queries, [K] * len(queries), nothing), truth)})
 
     # rising by the square root of two, up to all lists
-    ladder = {min(round(PROBES * 2 ** (step / 2)), lists.nlist): None for step in range(2 * lists.nlist.bit_length())}
+    ladder = {min(round(PROBES * 2 ** (step / 2)), len(lists)): None for step in range(2 * len(lists).bit_length())}
     for probes in ladder:
         made = attempt(probes, FACTORS[-1])
         if made.recall[NAME] >= WANTED + SPARE:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model import kernels
+from model.aligned import empty_aligned
 from model.config import SpaceName
 from model.history import Histories
 from model.retrieval.hits import Allowed, Hits, check_search, confined
@@ -23,6 +24,7 @@ Int64 = npt.NDArray[np.int64]
 
 LEAST_MARGIN, MARGIN_SHARE = 16, 8  # fetched beyond k: at least so many, or this part of k
 ROWS = 1 << 16  # items converted at a time
+ALIGNED = kernels.CACHE_LINE // 4  # a multiple of which the coordinates of one kind are
 NOTHING: Int32 = np.zeros(0, np.int32)
 
 
@@ -43,12 +45,12 @@ class LorentzScan:
         self.vectors = vectors
         self._metric = metric(geometry)
         n, d = vectors.shape
-        self._points, self._longest = np.empty((d + 1, n), np.float32), 0.0
+        self._points, self._longest = empty_aligned((d + 1, -(-n // ALIGNED) * ALIGNED)), 0.0
         points = np.empty((min(ROWS, n), d + 1), np.float32)
         for start in range(0, n, ROWS):
             part = vectors[start : start + ROWS]
             longest = kernels.lift(points, part, self._metric.curved, True)
-            self._points[:, start : start + ROWS] = points[: len(part)].T
+            self._points[:, start : start + len(part)] = points[: len(part)].T
             self._longest = max(self._longest, longest)
 
     @property

@@ -63,13 +63,13 @@ def test_a_large_catalogue_gets_lists_that_are_mapped(tmp_path: Path, monkeypatc
     retrieval = artifact.manifest.retrieval
     assert retrieval.kind == "approximate"
     assert retrieval.recall["recall@20"] >= 0.99
-    assert str(path / "index.faiss") in Path("/proc/self/maps").read_text()
-    index = path / "index.faiss"
+    assert str(path / "lists.codes.npy") in Path("/proc/self/maps").read_text()
+    index = path / "lists.codes.npy"
     content = bytearray(index.read_bytes())
     content[len(content) // 2] ^= 1
     index.unlink()  # what is mapped must not be cut short
     index.write_bytes(content)
-    with pytest.raises(Exception, match=r"index\.faiss: checksum mismatch"):
+    with pytest.raises(Exception, match=r"lists\.codes\.npy: checksum mismatch"):
         load_artifact(path)
 
 
@@ -89,7 +89,7 @@ def test_it_prints_a_row_for_every_index_and_writes_them(tmp_path: Path) -> None
         assert index.queries_per_second > 0
     flat, scanned = document.indexes[2], document.indexes[1]
     assert flat.bytes_per_item == 4 * 8
-    assert scanned.bytes_per_item == 4 * (8 + 9)
+    assert scanned.bytes_per_item == pytest.approx(4 * (8 + 9), rel=0.01)  # whole lines of the cache
 
 
 def test_a_missing_folder_is_noticed_first(tmp_path: Path) -> None:

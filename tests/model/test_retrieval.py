@@ -14,9 +14,9 @@ from model.geometry import distance
 from model.history import Histories
 from model.kernels import least_product
 from model.retrieval import ApproximateIndex, FlatIndex, Hits, LorentzScan, Retriever, calibrate
-from model.retrieval.approximate import build_lists
 from model.retrieval.flat import first_fetch
 from model.retrieval.hits import confined
+from model.retrieval.lists import Lists, build_lists
 from model.retrieval.metric import metric
 from model.retrieval.rerank import scan
 
@@ -220,13 +220,56 @@ def test_a_long_history_that_is_not_near_is_no_reason_to_scan() -> None:
     """Of 6,000 items a query has seen 3,000: far ones are left out of a short list, near ones of an exact search."""
     vectors = cloud(0, 6000, 8, (1.0, 3.0))
     index = lists(vectors, "hyperbolic")
-    index.probes = index.lists.nlist
+    index.probes = len(index.lists)
     query = vectors[:1] * 0.9
     order = exactly(vectors, query[0], 6000, np.zeros(0, np.int32)).items
     for gone, certified in ((order[3000:], False), (order[:3000], True)):
         [hits] = index.search(query, [20], Histories.of([gone]))
         assert hits.certified is certified
         assert np.isin(hits.items, exactly(vectors, query[0], 20, gone).items).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("radii", [(0.5, 1.5), (1.0, 4.0)])
+def test_all_lists_hold_all_items_and_leave_out_what_is_excluded(radii: tuple[float, float], name: SpaceName) -> None:
+    """With every list probed only the bytes err, and they err less than what is fetched beyond k makes up for."""
+    vectors, queries = cloud(0, 3000, 24, radii), cloud(1, 40, 24, radii)
+    made = build_lists(vectors, name)
+    assert np.sort(made.items).tolist() == list(range(3000))
+    assert len(made) % 16 == 0
+    coordinates = metric(name).items(vectors)
+    stored = np.column_stack((made.heights, made.least + made.codes * made.step))
+    assert (np.abs(stored - coordinates[made.items]) <= np.append(0, made.step * 0.51)).all()
+    index = ApproximateIndex(vectors, made, probes=len(made), overfetch={20: 120}, geometry=name)
+    numbers = np.random.default_rng(0)
+    near = [exactly(vectors, query, 200, np.zeros(0, np.int32), name=name).items for query in queries]
+    gone = [numbers.permutation(np.append(some[::2], numbers.choice(3000, 50))).astype(np.int32) for some in near]
+    found = index.search(queries, [20] * 40, Histories.of(gone))
+    for row, hits in enumerate(found):
+        assert not hits.certified
+        assert not np.isin(hits.items, gone[row]).any()
+        assert_same(hits, exactly(vectors, queries[row], 20, gone[row], name=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("items", np.full(100, 100, np.int32)),
+        ("items", np.zeros(99, np.int32)),
+        ("items", np.zeros(100, np.int64)),
+        ("codes", np.zeros((100, 4), np.float32)),
+        ("heights", np.zeros(99, np.float32)),
+        ("centres", np.zeros((4, 3), np.float32)),
+        ("step", np.zeros(3, np.float32)),
+        ("offsets", np.zeros(33, np.int64)),
+    ],
+)
+def test_arrays_that_are_no_lists_are_named(name: str, wrong: npt.NDArray[np.generic]) -> None:
+    """Machine code would read beside them."""
+    made = build_lists(cloud(0, 100, 4, (1.0, 2.0)))
+    assert len(made.offsets) == 33
+    with pytest.raises(ValueError, match=f"lists: {name}: "):
+        Lists(**(made.arrays | {name: wrong}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("k", "expected"), [(5, 30), (10, 30), (11, 50), (20, 50), (40, 100)])
@@ -238,7 +281,7 @@ def test_calibration_finds_what_it_says_it_finds() -> None:
     vectors, queries = cloud(0, 6000, 8, (1.0, 3.0)), cloud(1, 300, 8, (1.0, 3.0))
     calibrated = calibrate(vectors, queries[:150])
     assert calibrated.recall["recall@20"] >= 0.99
-    assert calibrated.index.probes < calibrated.index.lists.nlist
+    assert calibrated.index.probes < len(calibrated.index.lists)
     others = queries[150:]
     found = calibrated.index.search(others, [20] * 150, Histories.empty(150))
     truth = LorentzScan(vectors).search(others, [20] * 150, Histories.empty(150))
@@ -275,9 +318,9 @@ def test_wrong_settings_are_named() -> None:
     with pytest.raises(ValueError, match="overfetch"):
         FlatIndex(vectors, overfetch={})
     made = build_lists(vectors, "hyperbolic")
-    with pytest.raises(ValueError, match=f"probes: got 0, expected 1 to {made.nlist}"):
+    with pytest.raises(ValueError, match=f"probes: got 0, expected 1 to {len(made)}"):
         ApproximateIndex(vectors, made, probes=0, overfetch={5: 5})
-    with pytest.raises(ValueError, match="lists: got 100 vectors"):
+    with pytest.raises(ValueError, match="lists: got \\(100, 4\\)"):
         ApproximateIndex(vectors[:50], made, probes=1, overfetch={5: 5})
 
 
