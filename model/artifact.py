@@ -218,7 +218,10 @@ def load_artifact(directory: Path) -> Artifact:
         model = TrainedModel(manifest.model, weights, vectors, messages, index, manifest.retrieval.recall)
         return Artifact(manifest, model, model.recommender(catalogue.counts), catalogue, probe)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ArtifactError(f"{directory}: not loadable ({type(error).__name__}: {error})") from error
+        raise ArtifactError(
+            f"{directory}: not loadable ({type(error).__name__}: {error})",
+            hint="train the model again with this version of hdrm",
+        ) from error
 
 
 def _arrays(model: TrainedModel, catalogue: Catalogue) -> dict[str, npt.NDArray[Any]]:
