@@ -17,6 +17,7 @@ from service.telemetry import Telemetry
 
 __all__ = ["Canary", "Roster"]
 
+CLOSE_SECONDS = 2.0  # for requests that were cut off to notice it
 TOGETHER = 32  # requests of one batch that are asked at a time, so that others find room between
 
 
@@ -107,9 +108,8 @@ class Roster:
     async def close(self) -> None:
         """Release what is held; requests have ended."""
         self.try_out(None)
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=CLOSE_SECONDS)
         await self.current.close()
 
     def _retire(self, serving: Serving) -> None:

@@ -98,10 +98,11 @@ def test_the_page_about_performance_is_what_was_measured() -> None:
     assert text("docs/performance.md") == render(ROOT / "docs")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("fortnight.json")), ids=lambda path: path.name)
-def test_the_page_about_retraining_is_what_was_measured(path: Path) -> None:
-    document = Fortnight.model_validate_json(path.read_bytes())
-    assert text("docs/retraining.md") == render_fortnight(document, "retraining.svg")
+def test_the_page_about_retraining_is_what_was_measured() -> None:
+    measured, page = ROOT / "docs/fortnight.json", ROOT / "docs/retraining.md"
+    documents = [Fortnight.model_validate_json(path.read_bytes()) for path in (measured,) if path.exists()]
+    pages = [path.read_text("utf-8") for path in (page,) if path.exists()]
+    assert pages == [render_fortnight(document, "retraining.svg") for document in documents]
 
 
 def test_every_service_setting_is_documented_as_it_is() -> None:

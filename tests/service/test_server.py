@@ -250,7 +250,9 @@ def test_a_worker_that_is_replaced_answers_as_the_others_and_takes_none_of_them_
 ) -> None:
     root = tmp_path / "models"
     shutil.copytree(store.root, root)
-    server = ServeProcess(root, "--workers", "2", TMPDIR=str(tmp_path), HDRM_CACHE_MAX_BYTES="0")
+    server = ServeProcess(
+        root, "--workers", "2", TMPDIR=str(tmp_path), HDRM_CACHE_MAX_BYTES="0", HDRM_LOG_LEVEL="warning"
+    )
     try:
         eventually(lambda: len(workers_of(server)) == 2)
 
