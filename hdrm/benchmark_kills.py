@@ -37,8 +37,8 @@ def measure_killing(
     """Retrainings that are killed (`kill -9`) at random moments: is all whole, does the next one succeed?
 
     A store is made, and a server follows it and is asked all the time. Each run has new events to learn from; half of
-    them are killed anywhere, the others from the writing of the model on. After each kill every version in the store is
-    verified, the current one is loaded, and the next run has to succeed and to be followed by the server.
+    them are killed anywhere, the others when the model is written or soon after. After each kill every version in the
+    store is verified, the current one is loaded, and the next run has to succeed and to be followed by the server.
 
     Example: `hdrm benchmark kills --json kills.json`
     """

@@ -25,7 +25,7 @@ class Document(Measured):
     interactions: int = Field(description="the first model was trained on")
     run_seconds: float = Field(description="length of a run that nobody killed")
     kills: int
-    aimed: int = Field(description="of these, those from the writing of the model on; the others at any time")
+    aimed: int = Field(description="of these, those in the writing of the model or soon after; the others at any time")
     too_late: int = Field(description="runs that had ended when they were to be killed, which do not count")
     phases: Phases
     checkpoints: int = Field(description="kills after which there was something for the next run to go on with")

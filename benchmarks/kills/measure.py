@@ -47,12 +47,25 @@ QUICK = (
 )
 LENIENT = ("data.least_users=10", "data.least_interactions=100", "data.new_drift=1", "gate.ndcg_loss=1")
 EVENTS = 20  # that are new to each run
-SOON = 4  # power of what is left of a run that is killed from its writing on: a third of those in its first hundredth
 ASK_SECONDS = 0.02  # between an answer and the next request
 FOLLOW_SECONDS = 30.0
 RUN_SECONDS = 1800.0
 POLL_SECONDS = 0.002
 SEED = 0
+
+
+class Pace(NamedTuple):
+    """Of a run that nobody killed, in seconds from its start.
+
+    Attributes:
+        writes: it began to write its model.
+        serves: the model was current.
+        ends: it was over.
+    """
+
+    writes: float
+    serves: float
+    ends: float
 
 
 class Next(NamedTuple):
@@ -108,11 +121,11 @@ def measure_kills(
             with serving(bench.store.root, HDRM_LOG_LEVEL="error") as server, _asking(server.url, users) as asked:
                 bench.tell(server.url)
                 on_run("a second one", 0, kills)
-                seconds, writes_after = bench.uninterrupted()
+                pace = bench.uninterrupted()
                 while (done := sum(bench.phases.values())) < kills:
                     on_run("kills", done, kills)
                     bench.tell(server.url)
-                    if bench.killed(done % 2 == 1, seconds, writes_after):
+                    if bench.killed(pace, aimed=done % 2 == 1):
                         bench.look()
                         bench.go_on()
                         bench.followed(server.url)
@@ -123,7 +136,7 @@ def measure_kills(
                 bench.followed(server.url)
                 if bench.store.current() == before:
                     bench.broken.append("the last run published nothing")
-            return bench.document(environment_of=command, run_seconds=seconds, kills=kills, asked=asked)
+            return bench.document(environment_of=command, run_seconds=pace.ends, kills=kills, asked=asked)
 
 
 class _Bench:
@@ -168,25 +181,27 @@ class _Bench:
                 ]
             )
 
-    def uninterrupted(self) -> tuple[float, float]:
-        """A run that has to publish: its seconds, and those until it began to write its model."""
-        run, writes_after = self._start(), 0.0
+    def uninterrupted(self) -> Pace:
+        """A run that has to publish."""
+        run, begun = self._start(), dict[Phase, float]()
         while not run.has_ended:
-            if not writes_after and run.writes:
-                writes_after = run.seconds
+            begun.setdefault(run.phase, run.seconds)
             time.sleep(POLL_SECONDS)
+        seconds = run.seconds
         if run.process.returncode or read_reports(self.store)[0].outcome != "published":
             raise ConfigError(
                 f"a run that was not killed published nothing:\n{run.said}",
                 hint="train it longer or ask less of it: --set and --limit, as of `hdrm retrain`",
             )
-        return run.seconds, writes_after
+        serves = begun.get("ending", seconds)
+        return Pace(begun.get("writing", serves), serves, seconds)
 
-    def killed(self, aimed: bool, seconds: float, writes_after: float) -> bool:
+    def killed(self, pace: Pace, *, aimed: bool) -> bool:
         """Begin a run and kill it at a random moment; whether it was still running."""
         run = self._start()
-        moment = (seconds - writes_after) * self._random.random() ** SOON if aimed else seconds * self._random.random()
-        while aimed and not run.has_ended and not run.writes:
+        # where it is aimed, half of the time before the model is current
+        moment = self._random.uniform(0, 2 * (pace.serves - pace.writes) if aimed else pace.ends)
+        while aimed and not run.has_ended and run.phase in ("starting", "training"):
             time.sleep(POLL_SECONDS)
         deadline = time.monotonic() + moment if aimed else run.started + moment
         while time.monotonic() < deadline and not run.has_ended:

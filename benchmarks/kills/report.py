@@ -12,7 +12,7 @@ def report(document: Document) -> list[Part]:
     return [
         Table(
             f"{document.data}, {document.interactions:,} interactions: {document.kills} retrainings killed, "
-            f"{document.aimed} of them from the writing of the model on",
+            f"{document.aimed} of them when the model was written or soon after",
             ("killed while", *phases),
             [("kills", *map(str, phases.values()))],
         ),

@@ -18,8 +18,6 @@ __all__ = ["Phase", "Retrain"]
 
 Phase = Literal["starting", "training", "writing", "judging", "ending"]
 
-POLL_SECONDS = 0.005
-
 
 class Retrain:
     """A run.
@@ -60,9 +58,16 @@ class Retrain:
         return bool(told.get("pid") == self.process.pid)
 
     @property
-    def writes(self) -> bool:
-        """Whether it has begun to write a model, or has done so."""
-        return self._phase() in ("writing", "judging", "ending")
+    def phase(self) -> Phase:
+        """How far it has come, by what lies in the store."""
+        versions, current, staged = self._before
+        if self._store.current() != current:
+            return "ending"
+        if set(self._store.versions()) - versions:
+            return "judging"
+        if self._staged() - staged:
+            return "writing"
+        return "training" if self.leased else "starting"
 
     @property
     def said(self) -> str:
@@ -73,17 +78,7 @@ class Retrain:
         """SIGKILL; how far it had come."""
         self.process.kill()
         self.process.wait()
-        return self._phase()
-
-    def _phase(self) -> Phase:
-        versions, current, staged = self._before
-        if self._store.current() != current:
-            return "ending"
-        if set(self._store.versions()) - versions:
-            return "judging"
-        if self._staged() - staged:
-            return "writing"
-        return "training" if self.leased else "starting"
+        return self.phase
 
     def _staged(self) -> set[Path]:
         """Directories: the documents that are being written there are files."""
