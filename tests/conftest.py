@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from benchmarks import quick
 from training.data.datasets import Dataset, Order, make_dataset, write_dataset
 from training.data.schema import TIMESTAMP
 
@@ -24,20 +25,7 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # settings that train in a second and still learn
-QUICK = [
-    "encoder_fit.learning_rate=0.05",
-    "encoder.dim=8",
-    "denoiser.hidden=32",
-    "encoder_fit.budget.updates=24",
-    "encoder_fit.budget.least_epochs=12",
-    "attention_fit.kept=always",
-    "attention_fit.budget.updates=3",
-    "attention_fit.budget.least_epochs=3",
-    "diffusion_fit.budget.updates=12",
-    "diffusion_fit.budget.least_epochs=6",
-    "encoder_fit.batch_users=64",
-    "diffusion_fit.batch_users=64",
-]
+QUICK = [*quick.QUICK, "encoder_fit.batch_users=64", "diffusion_fit.batch_users=64"]
 
 
 def planted(*, presplit: bool = False, ordered: bool = True, users: int = USERS) -> Dataset:

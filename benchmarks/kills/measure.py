@@ -19,6 +19,7 @@ from benchmarks.events.client import Client, event
 from benchmarks.kills.data import write_generated
 from benchmarks.kills.document import Document, Phases
 from benchmarks.kills.runs import Phase, Retrain
+from benchmarks.quick import QUICK
 from benchmarks.serving.benchmark import Progress
 from benchmarks.serving.servers import serving
 from model.artifact import load_artifact
@@ -32,19 +33,6 @@ from training.retrain.lease import LASTS_SECONDS
 
 __all__ = ["measure_kills"]
 
-# a model that is trained in seconds, and may be as bad as such a one is
-QUICK = (
-    "encoder_fit.learning_rate=0.05",
-    "encoder.dim=8",
-    "denoiser.hidden=32",
-    "encoder_fit.budget.updates=24",
-    "encoder_fit.budget.least_epochs=12",
-    "attention_fit.kept=always",
-    "attention_fit.budget.updates=3",
-    "attention_fit.budget.least_epochs=3",
-    "diffusion_fit.budget.updates=12",
-    "diffusion_fit.budget.least_epochs=6",
-)
 LENIENT = ("data.least_users=10", "data.least_interactions=100", "data.new_drift=1", "gate.ndcg_loss=1")
 EVENTS = 20  # that are new to each run
 ASK_SECONDS = 0.02  # between an answer and the next request
