@@ -7,6 +7,7 @@ import typer
 
 from hdrm.console import err, out
 from hdrm.data import Source, fetch
+from hdrm.store import open_store
 from hdrm.train import comparison_of, run_training
 
 __all__ = ["demo"]
@@ -27,13 +28,12 @@ def demo(
 
     Example: hdrm demo --port 8080
     """
-    from model.store import ModelStore
 
     if serve:
         from hdrm.serve import check_address
 
         check_address(host, port, hint="keep --host 127.0.0.1; the demo is for this machine, see `hdrm serve --help`")
-    store = ModelStore(models)
+    store = open_store(models)
     if store.current() is None:
         prepare(data, models)
     else:

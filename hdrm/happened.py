@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from service.events.reading import Moment
-    from service.events.record import Record
+    from service.events.record import Deletion, Record
     from training.data.datasets import Dataset
     from training.retrain.merge import Happened
 
 __all__ = ["deleted_users", "read_happened"]
 
 
-def deleted_users(models: Path | str, *, after: "Moment | None" = None) -> dict[str, float]:
-    """When each deleted user was, seconds since 1970, by user id; none where nothing was ever kept.
+def deleted_users(models: Path | str, *, after: "Moment | None" = None) -> "dict[str, Deletion]":
+    """The users who were deleted, by user id; none where nothing was ever kept.
 
     The log is found as the service finds it: by HDRM_REDIS_URL, HDRM_EVENTS and HDRM_EVENTS_FILE, or in the store.
 
@@ -32,10 +32,10 @@ def deleted_users(models: Path | str, *, after: "Moment | None" = None) -> dict[
     from service.events.record import Deletion
     from service.settings import load_settings
 
-    deleted: dict[str, float] = {}
+    deleted: dict[str, Deletion] = {}
 
     def sink(records: "Sequence[Record]") -> None:
-        deleted.update({record.user_id: record.timestamp for record in records if isinstance(record, Deletion)})
+        deleted.update({record.user_id: record for record in records if isinstance(record, Deletion)})
 
     asyncio.run(read_log(load_settings(models=models), sink, after=after))
     return deleted
@@ -64,7 +64,7 @@ def read_happened(models: Path | str, base: "Dataset | None") -> "Happened":
     effects: Mapping[str, str] = settings.event_types
     rows = list[tuple[str, str, str, int]]()
     changes: dict[str, dict[str, object]] = {}
-    deletions: dict[str, float] = {}
+    deletions: dict[str, Deletion] = {}
 
     def sink(records: "Sequence[Record]") -> None:
         for record in records:
@@ -75,7 +75,7 @@ def read_happened(models: Path | str, base: "Dataset | None") -> "Happened":
                 case ItemChange():
                     changes.setdefault(record.item_id, {}).update(record.facts)
                 case Deletion():
-                    deletions[record.user_id] = record.timestamp
+                    deletions[record.user_id] = record
 
     asyncio.run(read_log(settings, sink))
     facts = {} if base is None else {row.pop("item_id"): row for row in _rows_of(base, changes)}

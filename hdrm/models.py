@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hdrm.console import err, out
+from hdrm.store import open_store
 from hdrm.train import comparison_of, metrics_table
 from model.errors import ArtifactError, ConfigError
 
@@ -36,9 +37,8 @@ def list_models(models: Models, as_json: Json = False) -> None:
     Example: hdrm models list --models models
     """
     from model.report import read_reports
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     current, canary = store.current(), store.canary()
     outcomes = {report.candidate: report.outcome for report in reversed(read_reports(store))}
     manifests, damaged = [], []
@@ -93,9 +93,8 @@ def show(
     Example: hdrm models show --models models
     """
     from model.report import report_of
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     manifest = store.manifest(version)
     report = report_of(store, manifest.version)
     if as_json:
@@ -133,9 +132,8 @@ def activate(
 
     Example: hdrm models activate --models models default-0123456789ab
     """
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     _not_refused(store, store.manifest(version).version, force=force)
     problems = problems_of(store.path(version))
     if problems:
@@ -150,9 +148,8 @@ def rollback(models: Models) -> None:
 
     Example: hdrm models rollback --models models
     """
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     _told(f"current: {store.rollback()}")
 
 
@@ -175,9 +172,8 @@ def try_out(
 
         hdrm models canary --models models --promote
     """
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     if drop + promote + (version is not None) > 1 or (version is None) != (share is None):
         raise typer.BadParameter("give VERSION and --share, or --drop, or --promote")
     if version is not None and share is not None:
@@ -207,9 +203,8 @@ def prune(
     Example: hdrm models prune --models models --keep 7
     """
     from model.report import refused_versions
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     gone = store.prune(keep, refused=refused_versions(store))
     out.print(f"removed: {', '.join(gone) or 'none'}", markup=False, highlight=False, soft_wrap=True)
 
@@ -260,9 +255,8 @@ def verify(
 
     Example: hdrm models verify --models models --all
     """
-    from model.store import ModelStore
 
-    store = ModelStore(models)
+    store = open_store(models)
     problems: dict[str, list[str]] = {}
     # an empty store has no current version to verify, and says so
     for wanted in store.versions() if every and store.versions() else [version]:

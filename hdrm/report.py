@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hdrm.console import err, out, progress
+from hdrm.store import open_store
 from model.errors import HdrmError
 
 __all__ = ["report"]
@@ -25,10 +26,9 @@ def report(
     """
     from model.analysis import read_analysis
     from model.artifact import load_artifact
-    from model.store import ModelStore
     from training.report.page import MISSING, render
 
-    path = ModelStore(models).path(version)
+    path = open_store(models).path(version)
     artifact = load_artifact(path)
     analysis = read_analysis(path)
     if analysis is None:

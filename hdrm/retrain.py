@@ -14,6 +14,7 @@ import typer
 from hdrm.console import err, out
 from hdrm.happened import read_happened
 from hdrm.models import print_report
+from hdrm.store import open_store
 from hdrm.tracking import track
 from hdrm.train import training_progress
 from model.errors import ArtifactError, ConfigError
@@ -126,14 +127,13 @@ def retrain_once(
     drill: bool,
 ) -> "RunReport":
     """One run, with a progress display on stderr; raises HdrmError."""
-    from model.store import ModelStore
     from training.config import load_config
     from training.data.datasets import read_dataset
     from training.retrain.lease import held_lease
     from training.retrain.limits import load_limits
     from training.retrain.retraining import Retraining
 
-    store = ModelStore(models)
+    store = open_store(models)
     store.prepare()
     base = None if data is None else read_dataset(data)
     config = load_config(preset, [f"split.by={_cut(store, base)}", *changes])
@@ -268,9 +268,8 @@ class _Runs:
 def _missed(models: str, trigger: Any) -> bool:
     """Whether a run should have begun since the last one did; there is no last one where none was ever made."""
     from model.report import read_reports
-    from model.store import ModelStore
 
-    reports = read_reports(ModelStore(models))
+    reports = read_reports(open_store(models))
     if not reports:
         return False
     last = datetime.fromtimestamp(reports[0].read_at, trigger.timezone)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from hdrm.console import err, out, progress
 from hdrm.happened import deleted_users
+from hdrm.store import open_store
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -87,7 +88,6 @@ def run_training(
     data: Path, models: Path | str, *, preset: str, seed: int, changes: list[str], resume: bool
 ) -> "Result":
     """Train with a progress display on stderr; raises HdrmError."""
-    from model.store import ModelStore
     from training.config import load_config
     from training.data.datasets import read_dataset
     from training.data.deletions import without_deleted
@@ -105,9 +105,9 @@ def run_training(
             config,
             preset=Path(preset).stem,
             seed=seed,
-            store=ModelStore(models),
+            store=open_store(models),
             observer=observer,
-            deletions_until=max(deleted.values(), default=0.0),
+            deletions=deleted,
         )
         announce_resumption(interrupted=run.interrupted(), resume=resume)
         try:

@@ -78,15 +78,18 @@ class BucketFolder:
             except FileNotFoundError:
                 return
 
-    def names(self, folder: str) -> list[str]:
-        """See `Folder.names`; raises as `read`."""
-        return sorted(
-            f"{folder}/{_name(entry)}" for entry in self._list(f"{self._root}/{folder}") if entry["type"] == "file"
-        )
+    def documents(self, folder: str) -> dict[str, bytes]:
+        """See `Folder.documents`; raises as `read`."""
+        paths = sorted(e["name"] for e in self._list(f"{self._root}/{folder}") if e["type"] == "file")
+        if not paths:
+            return {}
+        with self._reaching():  # together: one after the other takes a round trip each
+            contents: dict[str, bytes] = self._fs.cat(paths, on_error="omit")
+        return {f"{folder}/{_name(path)}": contents[path] for path in paths if path in contents}
 
     def versions(self) -> list[str]:
         """See `Folder.versions`; raises as `read`."""
-        folders = [_name(entry) for entry in self._list(self._root) if entry["type"] == "directory"]
+        folders = [_name(entry["name"]) for entry in self._list(self._root) if entry["type"] == "directory"]
         with self._reaching():
             return sorted(
                 name
@@ -113,7 +116,7 @@ class BucketFolder:
             try:
                 with self._reaching():
                     for entry in self._list(f"{self._root}/{version}"):
-                        self._fs.get_file(entry["name"], str(staged / _name(entry)))
+                        self._fs.get_file(entry["name"], str(staged / _name(entry["name"])))
                 whole = staged / version
                 whole.mkdir()
                 for path in staged.iterdir():
@@ -138,9 +141,7 @@ class BucketFolder:
     def put(self, staged: Path, version: str) -> None:
         """See `Folder.put`; raises as `read`."""
         there = f"{self._root}/{version}"
-        with self._reaching():
-            if self._fs.exists(f"{there}/{MANIFEST}"):
-                return
+        with self._reaching():  # also what is there already: it may have been damaged
             for path in sorted(staged.iterdir(), key=lambda path: path.name == MANIFEST):
                 self._fs.put_file(str(path), f"{there}/{path.name}")
 
@@ -185,8 +186,8 @@ class BucketFolder:
             ) from error
 
 
-def _name(entry: dict[str, Any]) -> str:
-    return str(entry["name"]).rstrip("/").rpartition("/")[2]
+def _name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def _used(path: Path) -> float:

@@ -48,8 +48,8 @@ class Folder(Protocol):
         """Take a document away, if it is there."""
         ...
 
-    def names(self, folder: str) -> list[str]:
-        """Documents below a folder of documents, by their names in full, in alphabetical order."""
+    def documents(self, folder: str) -> dict[str, bytes]:
+        """Those below a folder of documents, by their names in full, in alphabetical order."""
         ...
 
     def versions(self) -> list[str]:
@@ -149,9 +149,11 @@ class LocalFolder:
         except OSError as error:
             raise UnavailableError(f"{path}: cannot be removed ({error.strerror})") from error
 
-    def names(self, folder: str) -> list[str]:
-        """See `Folder.names`."""
-        return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("[!.]*") if path.is_file())
+    def documents(self, folder: str) -> dict[str, bytes]:
+        """See `Folder.documents`; raises as `read`."""
+        names = sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("[!.]*") if path.is_file())
+        contents = ((name, self.read(name)) for name in names)
+        return {name: content for name, content in contents if content is not None}
 
     def versions(self) -> list[str]:
         """See `Folder.versions`."""

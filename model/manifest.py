@@ -53,8 +53,9 @@ class DataInfo(Frozen):
     items: int = Field(ge=1, description="items in the catalogue")
     interactions: int = Field(ge=1, description="interactions trained on")
     ordered: bool = Field(description="whether histories have a time order")
-    deletions_until: float = Field(
-        0.0, description="when the last deletion of a user was that the training respected, seconds since 1970"
+    deletions: list[str] = Field(
+        default=[],
+        description="of users trained on who had been deleted before: which deletions their interactions came after",
     )
 
 

@@ -58,8 +58,8 @@ def keep_report(store: ModelStore, report: RunReport) -> None:
     """
     store.folder.write(f"{FOLDER}/{report.run_id}.json", canonical(report.model_dump(mode="json")))
     there = store.versions()
-    for name in store.folder.names(FOLDER)[:-KEPT]:
-        old = _read(store, name)
+    for name, content in [*store.folder.documents(FOLDER).items()][:-KEPT]:
+        old = _parsed(content)
         if old is None or old.candidate not in there:  # what is in the store keeps its reasons
             store.folder.remove(name)
 
@@ -70,7 +70,7 @@ def read_reports(store: ModelStore) -> list[RunReport]:
     Raises:
         UnavailableError: the store cannot be reached.
     """
-    found = [_read(store, name) for name in reversed(store.folder.names(FOLDER))]
+    found = [_parsed(content) for content in reversed(store.folder.documents(FOLDER).values())]
     return [report for report in found if report is not None]
 
 
@@ -85,8 +85,8 @@ def report_of(store: ModelStore, version: str) -> RunReport | None:
     return next((report for report in read_reports(store) if report.candidate == version), None)
 
 
-def _read(store: ModelStore, name: str) -> RunReport | None:
+def _parsed(content: bytes) -> RunReport | None:
     try:
-        return RunReport.model_validate_json(store.folder.read(name) or b"")
+        return RunReport.model_validate_json(content)
     except ValidationError:
         return None

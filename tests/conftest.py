@@ -1,6 +1,7 @@
 """Data with a planted structure, small enough to train on in a second."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import settings
 
 from benchmarks import quick
+from service.events.record import Deletion, deletion_of
 from training.data.datasets import Dataset, Order, make_dataset, write_dataset
 from training.data.schema import TIMESTAMP
 
@@ -26,6 +28,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # settings that train in a second and still learn
 QUICK = [*quick.QUICK, "encoder_fit.batch_users=64", "diffusion_fit.batch_users=64"]
+
+
+def deletions(when: Mapping[str, float]) -> dict[str, Deletion]:
+    """Of users, by their ids."""
+    return {user: deletion_of(user, timestamp=timestamp) for user, timestamp in when.items()}
 
 
 def planted(*, presplit: bool = False, ordered: bool = True, users: int = USERS) -> Dataset:

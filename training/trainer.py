@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from training.code import digest_of_code
 from training.config import TrainConfig
 from training.corpus import Corpus
 from training.data.datasets import Dataset
+from training.data.deletions import Deleted
 from training.evaluate import Ranker, RecommenderRanker, ScoreRanker, evaluate
 from training.export import add, build_model, make_catalogue
 from training.fit import Fit, Found, fit
@@ -91,7 +92,7 @@ class TrainingRun:
         seed: of all randomness, the split's included.
         store: where models are.
         observer: who is told about progress.
-        deletions_until: when the last deletion of a user was that the data respects, seconds since 1970.
+        deletions: those that the data respects, by user id.
         found: what the search of an earlier run found, to be used in place of a search.
         searches_saved: how many runs in a row have used it, this one included.
         drill: learn from items under each other's names: a model that whoever judges it has to refuse.
@@ -106,13 +107,13 @@ class TrainingRun:
         seed: int,
         store: ModelStore,
         observer: Observer,
-        deletions_until: float = 0.0,
+        deletions: Mapping[str, Deleted] | None = None,
         found: Found | None = None,
         searches_saved: int = 0,
         drill: bool = False,
     ) -> None:
         self.drill = drill
-        self.deletions_until, self.found, self.searches_saved = deletions_until, found, searches_saved
+        self.deletions, self.found, self.searches_saved = deletions or {}, found, searches_saved
         self.dataset, self.config, self.preset, self.seed, self.observer = dataset, config, preset, seed, observer
         self.store = store
         # the fingerprint is that of the tables alone; what their order means makes a difference too
@@ -235,7 +236,9 @@ class TrainingRun:
                 items=len(split.items),
                 interactions=len(split.train.items),
                 ordered=split.ordered,
-                deletions_until=self.deletions_until,
+                deletions=sorted(
+                    one.deletion_id for user, one in self.deletions.items() if split.users.index(user) is not None
+                ),
             ),
             "protocol": split.protocol,
             "metrics": metrics,

@@ -1,7 +1,7 @@
 """Users' histories as they are now: what the model brought, and what happened since."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from model.artifact import Catalogue
 from service.events.event import Effect, Event
+from service.events.record import Deletion
 
 __all__ = ["NOTHING", "LiveHistories", "LiveHistory"]
 
@@ -63,7 +64,7 @@ class LiveHistories:
         catalogue: of the model.
         effects: of the types of events; those of other types change nothing.
         index: of an item; None of one that nobody has described.
-        deletions_until: when the last deletion was that the training knew of, seconds since 1970.
+        respected: ids of deletions that the model's users came back after, as its training knew.
 
     Attributes:
         deleted: of the users that the model knows, those that it may not use.
@@ -75,14 +76,14 @@ class LiveHistories:
         catalogue: Catalogue,
         effects: Mapping[str, Effect],
         index: Callable[[str], int | None],
-        deletions_until: float = -np.inf,
+        respected: Collection[str] = (),
     ) -> None:
         self.deleted: set[int] = set()
         self.deletions: dict[str, float] = {}
         self._catalogue = catalogue
         self._effects = effects
         self._index = index
-        self._deletions_until = deletions_until
+        self._respected = frozenset(respected)
         self._since: dict[str, _Since] = {}
         self._place = 0
 
@@ -107,11 +108,12 @@ class LiveHistories:
                 insort(since.taken, (when, item))
         return item, effect
 
-    def delete(self, user_id: str, timestamp: float) -> None:
+    def delete(self, deletion: Deletion) -> None:
         """Forget a user: what happened, and what the model brought, if its training did not know better."""
-        self.deletions[user_id] = timestamp
+        user_id = deletion.user_id
+        self.deletions[user_id] = deletion.timestamp
         user = self._catalogue.users.index(user_id)
-        if user is not None and timestamp <= self._deletions_until:
+        if user is not None and deletion.deletion_id in self._respected:
             self._since.pop(user_id, None)  # what the model has of this user came later
             return
         if user is not None:

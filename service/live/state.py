@@ -35,8 +35,8 @@ class LiveState:
             return recommender.user_vectors(Histories.of(histories), loaded.steps)
 
         self.items = LiveItems(catalogue)
-        until = loaded.artifact.manifest.data.deletions_until
-        self.histories = LiveHistories(catalogue, effects, self.items.index, until)
+        respected = loaded.artifact.manifest.data.deletions
+        self.histories = LiveHistories(catalogue, effects, self.items.index, respected)
         self.placement = Placement(loaded.artifact.model.vectors, catalogue.counts, users)
         self.recent = Recent()
         self._newest = loaded.artifact.manifest.model.history.max_length  # all that an answer looks at
@@ -56,7 +56,7 @@ class LiveState:
                 case ItemChange():
                     self.items.apply(record)
                 case Deletion():
-                    self.histories.delete(record.user_id, record.timestamp)
+                    self.histories.delete(record)
                     self.recent.forget(record.user_id)
                     taken.append(Taken(None, record.user_id, None))
                     dropped.add(record.user_id)

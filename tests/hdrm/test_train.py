@@ -43,17 +43,21 @@ def test_deleted_users_are_left_out_of_the_next_training(models: Path, data_dir:
     store = tmp_path / "models"
     store.mkdir()
 
+    known = deletion_of("u4", timestamp=0.0)  # what came after is not what was deleted
+
     async def forget() -> None:
         log = SqliteLog(store / "events.sqlite")
         await log.delete_user(deletion_of("u3", timestamp=1e9))
-        await log.delete_user(deletion_of("u4", timestamp=0.0))  # what came after is not what was deleted
+        await log.delete_user(known)
         await log.close()
 
     asyncio.run(forget())
     done = hdrm("train", "--data", data_dir, "--models", store, *CHANGES)
     assert done.returncode == 0, done.stderr
     assert "leaving out 1 users who were deleted" in done.stderr
-    users = load_artifact(current(store)).catalogue.users.ids()
+    artifact = load_artifact(current(store))
+    assert artifact.manifest.data.deletions == [known.deletion_id]
+    users = artifact.catalogue.users.ids()
     everybody = load_artifact(current(models)).catalogue.users.ids()
     assert set(everybody) - set(users) == {"u3"}
 

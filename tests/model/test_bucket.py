@@ -9,6 +9,7 @@ from moto.server import ThreadedMotoServer
 
 from model.artifact import load_artifact, verify_artifact
 from model.errors import ArtifactError, UnavailableError
+from model.report import RunReport, keep_report, read_reports, refused_versions, report_of
 from model.store import ModelStore
 from tests.model.test_artifact import publish
 
@@ -77,6 +78,8 @@ def test_what_is_damaged_over_there_is_refused(url: str, tmp_path: Path) -> None
     with pytest.raises(ArtifactError, match=r"damaged:\n.*probe.json"):
         store.path()
     assert not (tmp_path / version).exists()
+    assert publish(store).version == version
+    assert verify_artifact(store.path()) == []
 
 
 def test_an_upload_that_was_cut_short_is_no_version(url: str, tmp_path: Path) -> None:
@@ -98,6 +101,23 @@ def test_pruning_leaves_the_newest_the_current_and_the_one_before(url: str, tmp_
     assert store.versions() == sorted([made[0], made[3], made[4]])
     assert fsspec.filesystem("s3").find(f"{url}/{made[1]}") == []
     assert store.rollback() == made[4]
+
+
+def test_reports_are_kept_beside_the_models(url: str, tmp_path: Path) -> None:
+    here, there = ModelStore(url, tmp_path / "here"), ModelStore(url, tmp_path / "there")
+    assert read_reports(there) == []
+    made = [
+        RunReport(
+            run_id=f"{n}", started_at="then", read_at=n, seconds=1.0, outcome="refused", candidate=f"v{n}", events=0
+        )
+        for n in range(3)
+    ]
+    for report in made:
+        keep_report(here, report)
+    fsspec.filesystem("s3").pipe_file(f"{url}/.reports/1.json", b"{")
+    assert read_reports(there) == [made[2], made[0]]
+    assert report_of(there, "v0") == made[0]
+    assert refused_versions(there) == {"v0", "v2"}
 
 
 def test_only_so_many_copies_stay(url: str, tmp_path: Path) -> None:

@@ -271,13 +271,14 @@ def test_all_that_is_stored_of_a_user_is_shown_and_forgotten(own: Settings, arti
 
 
 def test_a_model_that_knew_of_a_deletion_may_use_what_came_later(artifact: Artifact) -> None:
-    data = artifact.manifest.data.model_copy(update={"deletions_until": 5.0})
+    known, later = deletion_of("100", timestamp=5.0), deletion_of("100", timestamp=4.0)  # by a clock that is slow
+    data = artifact.manifest.data.model_copy(update={"deletions": [known.deletion_id]})
     knowing = replace(artifact, manifest=artifact.manifest.model_copy(update={"data": data}))
     for model, kept in ((artifact, False), (knowing, True)):
         state = LiveState(Loaded(model, 3), EFFECTS)
-        state.apply([deletion_of("100", timestamp=5.0)])
+        state.apply([known])
         assert state.histories.in_model("100") is kept
-        state.apply([deletion_of("100", timestamp=6.0)])
+        state.apply([later])
         assert state.histories.in_model("100") is False
 
 

@@ -5,6 +5,7 @@ replaces the other: of each pair of user and item the last event decides, and an
 the newest place.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,7 @@ import polars as pl
 from model.errors import DataError
 from training.data.catalogue import complete_items
 from training.data.datasets import Dataset, Order, make_dataset
-from training.data.deletions import not_deleted
+from training.data.deletions import Deleted, not_deleted
 from training.data.schema import INTERACTION_TYPES, ITEM_TYPES, TIMESTAMP
 
 __all__ = ["EFFECTS", "EVENT_TYPES", "Happened", "merged"]
@@ -37,12 +38,12 @@ class Happened:
         events: columns as in `EVENT_TYPES`, none null, in the order of the log; an effect is one of `EFFECTS`.
         items: facts, as they are now, of items that were changed or are new, each once: columns as in a data set's
             `items`.
-        deletions: when each deleted user was last deleted, seconds since 1970, by user id.
+        deletions: the last of each deleted user, by user id.
     """
 
     events: pl.DataFrame
     items: pl.DataFrame
-    deletions: dict[str, float]
+    deletions: Mapping[str, Deleted]
 
     def __post_init__(self) -> None:
         if dict(self.events.schema) != EVENT_TYPES:

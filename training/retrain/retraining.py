@@ -122,7 +122,7 @@ class Retraining:
             seed=self.seed,
             store=self.store,
             observer=self.observer,
-            deletions_until=max(self.happened.deletions.values(), default=0.0),
+            deletions=self.happened.deletions,
             found=found,
             searches_saved=saved,
             drill=self.drill,

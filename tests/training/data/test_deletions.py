@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from tests.conftest import planted
+from tests.conftest import deletions, planted
 from training.data.deletions import without_deleted
 
 
@@ -11,7 +11,9 @@ def test_what_came_before_a_deletion_is_left_out() -> None:
     times = dataset.interactions.filter(pl.col("user_id") == "u1")["timestamp"].sort()
     middle = times[len(times) // 2]
     assert isinstance(middle, datetime)
-    kept = without_deleted(dataset, {"u0": datetime(2100, 1, 1, tzinfo=UTC).timestamp(), "u1": middle.timestamp()})
+    kept = without_deleted(
+        dataset, deletions({"u0": datetime(2100, 1, 1, tzinfo=UTC).timestamp(), "u1": middle.timestamp()})
+    )
     assert kept.interactions.filter(pl.col("user_id") == "u0").is_empty()
     assert kept.interactions.filter(pl.col("user_id") == "u1")["timestamp"].min() > middle  # type: ignore[operator]
     others = pl.col("user_id").is_in(["u0", "u1"]).not_()
@@ -21,7 +23,7 @@ def test_what_came_before_a_deletion_is_left_out() -> None:
 
 def test_without_times_all_of_a_deleted_user_goes() -> None:
     dataset = planted(presplit=True)
-    kept = without_deleted(dataset, {"u0": 0.0})
+    kept = without_deleted(dataset, deletions({"u0": 0.0}))
     assert dataset.interactions["user_id"].n_unique() - kept.interactions["user_id"].n_unique() == 1
     assert kept.info.presplit
 
@@ -29,4 +31,4 @@ def test_without_times_all_of_a_deleted_user_goes() -> None:
 def test_nobody_deleted_changes_nothing() -> None:
     dataset = planted()
     assert without_deleted(dataset, {}) is dataset
-    assert without_deleted(dataset, {"stranger": 1e12}) is dataset
+    assert without_deleted(dataset, deletions({"stranger": 1e12})) is dataset

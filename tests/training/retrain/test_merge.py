@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from model.errors import DataError
 from service.events.event import Effect, Event
+from service.events.record import deletion_of
 from service.live.histories import LiveHistories
-from tests.conftest import planted
+from tests.conftest import deletions, planted
 from tests.training.retrain.conftest import catalogue_of
 from training.config import SplitConfig
 from training.data.catalogue import complete_items
@@ -26,13 +27,13 @@ ITEMS = tuple(f"i{n}" for n in range(6))
 What = tuple[str, str, str, float]  # user, item, effect, time
 
 
-def of_events(*events: What, deletions: dict[str, float] | None = None, items: pl.DataFrame = NO_ITEMS) -> Happened:
+def of_events(*events: What, deleted: dict[str, float] | None = None, items: pl.DataFrame = NO_ITEMS) -> Happened:
     frame = pl.DataFrame(
         [(user, item, effect, round(1e6 * time)) for user, item, effect, time in events],
         schema={**EVENT_TYPES, "timestamp": pl.Int64()},
         orient="row",
     ).with_columns(pl.col("timestamp").cast(TIMESTAMP))
-    return Happened(frame, items, deletions or {})
+    return Happened(frame, items, deletions(deleted or {}))
 
 
 def base_of(rows: Sequence[tuple[str, str, float]], order: Order = "timestamp", *, rated: bool = False) -> Dataset:
@@ -106,12 +107,12 @@ def test_items_have_the_facts_of_now() -> None:
 def test_what_deleted_users_had_is_gone_and_what_came_later_stays() -> None:
     base = base_of([("a", "x", 1), ("b", "x", 2), ("b", "y", 30)])
     # the event of before is one that was read just before the deletion
-    happened = of_events(("a", "w", "add", 15), ("a", "y", "add", 25), deletions={"a": 20.0, "b": 20.0})
+    happened = of_events(("a", "w", "add", 15), ("a", "y", "add", 25), deleted={"a": 20.0, "b": 20.0})
     assert rows_of(merged(base, happened, name="now")) == [("b", "y", 30), ("a", "y", 25)]
 
 
 def test_a_base_of_deleted_users_alone_gives_way_to_events() -> None:
-    happened = of_events(("a", "y", "add", 25), deletions={"a": 20.0})
+    happened = of_events(("a", "y", "add", 25), deleted={"a": 20.0})
     assert rows_of(merged(base_of([("a", "x", 1)]), happened, name="now")) == [("a", "y", 25)]
 
 
@@ -119,7 +120,7 @@ def test_nothing_left_is_an_error() -> None:
     with pytest.raises(DataError, match="no interactions are left"):
         merged(base_of([("a", "x", 1)]), of_events(("a", "x", "remove", 5)), name="now")
     with pytest.raises(DataError, match="no interactions are left"):
-        merged(base_of([("a", "x", 1)]), of_events(deletions={"a": 5.0}), name="now")
+        merged(base_of([("a", "x", 1)]), of_events(deleted={"a": 5.0}), name="now")
     with pytest.raises(DataError, match="no interactions are left"):
         merged(None, of_events(), name="now")
 
@@ -150,11 +151,11 @@ before = st.lists(st.tuples(st.sampled_from(USERS[:3]), st.sampled_from(ITEMS), 
 events = st.tuples(
     st.sampled_from(USERS), st.sampled_from([*ITEMS, "n0", "n1"]), st.sampled_from(EFFECTS), st.integers(10, 15)
 )
-deletions = st.tuples(st.sampled_from(USERS), st.integers(10, 15))
+deletes = st.tuples(st.sampled_from(USERS), st.integers(10, 15))
 orders = st.sampled_from(("timestamp", "row", "none"))
 
 
-@given(before, st.lists(events | deletions, max_size=25), orders)
+@given(before, st.lists(events | deletes, max_size=25), orders)
 def test_histories_are_those_that_the_service_makes_of_the_same_events(
     rows: list[tuple[str, str, float]], log: list[What | tuple[str, float]], order: Order
 ) -> None:
@@ -173,13 +174,13 @@ def test_histories_are_those_that_the_service_makes_of_the_same_events(
         if len(one) == 2:
             user, time = one
             deleted[user] = max(deleted.get(user, 0.0), time)
-            live.delete(user, deleted[user])
+            live.delete(deletion_of(user, timestamp=deleted[user]))
             kept = [event for event in kept if event[0] != user]
         elif one[3] > deleted.get(one[0], 0.0):  # the service refuses others
             live.apply(Event(str(n), *one))
             kept.append(one)
 
-    now = make_split(merged(base, of_events(*kept, deletions=deleted), name="now"), SplitConfig(), seed=0)
+    now = make_split(merged(base, of_events(*kept, deleted=deleted), name="now"), SplitConfig(), seed=0)
     found, were = histories_of(now), histories_of(split)
     for user in (*USERS, ANCHOR):
         since = live.of(user)
