@@ -47,7 +47,7 @@ def measure_inference(
     from model.store import ModelStore
 
     with progress() as display, tempfile.TemporaryDirectory() as folder:
-        phase = Phases(display)
+        phase = Phases(display, "rounds")
         if models is None:
             path = generate_artifact(
                 ModelStore(Path(folder)),

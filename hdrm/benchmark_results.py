@@ -74,10 +74,11 @@ def write(document: "BaseModel", path: Path | None) -> None:
 
 
 class Phases:
-    """One line of a progress display for each phase."""
+    """One line of a progress display for each phase, which counts in these units."""
 
-    def __init__(self, display: "Progress") -> None:
-        self.display, self.title, self.current, self.task = display, "", "", display.add_task("", total=None, note="")
+    def __init__(self, display: "Progress", unit: str) -> None:
+        self.display, self.unit, self.title, self.current = display, unit, "", ""
+        self.task = display.add_task("", total=None, note="")
 
     def size(self, interactions: int) -> None:
         """What follows is on so many interactions."""
@@ -86,6 +87,6 @@ class Phases:
     def __call__(self, name: str, done: int, total: int) -> None:
         if name != self.current:
             self.display.remove_task(self.task)
-            self.task = self.display.add_task(f"{self.title} {name}", total=total or None, note="", unit="ep")
+            self.task = self.display.add_task(f"{self.title} {name}", total=total or None, note="", unit=self.unit)
             self.current = name
         self.display.update(self.task, completed=done)

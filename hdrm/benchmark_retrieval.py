@@ -35,7 +35,7 @@ def measure_retrieval(
     from benchmarks.retrieval.report import report
 
     with progress() as display:
-        phase = Phases(display)
+        phase = Phases(display, "rounds")
         phase.title = f"{items:,} items"
         indexes = measure(items, dim, queries=queries, excluded=excluded, rounds=rounds, seed=seed, progress=phase)
     document = Document(

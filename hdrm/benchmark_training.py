@@ -65,7 +65,7 @@ def measure_training(
     varied = changes or []
     growth, pace = None, None
     with progress() as display:
-        phase = Phases(display)
+        phase = Phases(display, "ep")
         if sizes:
             growth = measure_growth(
                 sizes, preset=preset, changes=varied, seed=seed, epochs=epochs, on_size=phase.size, on_phase=phase

@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -99,3 +104,19 @@ def test_a_study_that_is_none_is_refused(npz: Path, tmp_path: Path) -> None:
     arguments = ["benchmark", "settings", "--split", str(npz), "--order", "chronological", "--model", "lightgcn"]
     with pytest.raises(ConfigError, match="not a file of trials"):
         RUNNER.invoke(app, [*arguments, "--study", str(tmp_path / "study")], catch_exceptions=False)
+
+
+def test_a_benchmark_that_is_ended_leaves_no_folders(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hdrm", "benchmark", "inference", "--users", "1000", "--items", "1000"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(tmp_path.iterdir()):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not any(tmp_path.iterdir())
