@@ -31,7 +31,7 @@ __all__ = [
     "seal",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MANIFEST = "manifest.json"
 
 

@@ -17,7 +17,7 @@ from model.errors import ArtifactError
 from model.facets import NO_YEAR, Facets
 from model.fragments import Fragments, ItemMetadata
 from model.history import Histories
-from model.manifest import MANIFEST, DataInfo, Manifest, RunInfo, read_manifest
+from model.manifest import MANIFEST, SCHEMA_VERSION, DataInfo, Manifest, RunInfo, read_manifest
 from model.probe import Probe, run_probe
 from model.store import ModelStore
 from model.vocabulary import Vocabulary
@@ -189,7 +189,7 @@ def test_a_file_too_many_and_a_wrong_directory_name_are_found(copy: Path) -> Non
 def test_another_schema_version_says_what_to_do(copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(ArtifactError, match="schema version 99, this program reads 4") as caught:
+    with pytest.raises(ArtifactError, match=f"schema version 99, this program reads {SCHEMA_VERSION}") as caught:
         read_manifest(copy)
     assert caught.value.hint == "train the model again with this version of hdrm"
 
