@@ -179,20 +179,19 @@ def _run(
             passed=lambda users: display.advance(task, users),
         )
         display.update(task, total=begun.users + begun.left_out, note="joining the parts")
-        gone = deleted_users(settings.models, after=begun.moment)
-        rows = parts.join(begun, gone)
+        rows, gone = parts.join(begun, deleted_users(settings.models, after=begun.moment))
         display.update(task, note="")
     notes = {
         "lines with an id that stood there before": 0 if audience is None else audience.repeated,
         "users left out who were deleted": begun.left_out,
-        "users deleted meanwhile, whose rows are left out": len(gone),
+        "users deleted meanwhile, whose rows are left out": gone,
         "answers put into the cache": 0 if warming is None else warming.kept,
     }
     for what, count in notes.items():
         if count:
             err.print(f"{what}: {count:,}", highlight=False)
     out.print(
-        f"{parts.out}: {rows:,} rows for {begun.users:,} users by model {wanted.model_version}",
+        f"{parts.out}: {rows:,} rows for {begun.users - gone:,} users by model {wanted.model_version}",
         markup=False,
         highlight=False,
         soft_wrap=True,

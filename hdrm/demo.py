@@ -37,7 +37,8 @@ def demo(
     if store.current() is None:
         prepare(data, models)
     else:
-        err.print(f"model {store.current()} is in {models} already", markup=False, highlight=False, soft_wrap=True)
+        version = store.manifest().version  # one that cannot be read is an error that says what to do
+        err.print(f"model {version} is in {models} already", markup=False, highlight=False, soft_wrap=True)
     if serve:
         from hdrm.serve import run_server
 

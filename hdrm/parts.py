@@ -8,7 +8,7 @@
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from model.config import Frozen
 from model.errors import DataError, UnavailableError
-from model.folder import LocalFolder, sync
+from model.folder import STAGING, LocalFolder, sync
 from service.events.event import Effect
 from service.events.reading import Moment
 
@@ -36,7 +36,7 @@ SCHEMA = {
     "model_version": pl.String,
 }
 GROUP_ROWS = 2**17  # of the file, held in memory together
-STATE = "batch.json"
+STATE, JOINED, LOCK = "batch.json", "joined.parquet", "lock"
 ANEW = "--force begins anew"
 
 
@@ -97,14 +97,14 @@ class Parts:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Work on them alone; an empty folder does not stay.
+        """Work on them alone; once nothing is left to do they are removed, and the folder, if nothing else is in it.
 
         Raises:
             UnavailableError: another process does, or the folder cannot be made.
         """
         try:
             self.folder.mkdir(exist_ok=True)
-            lock = FileLock(self.folder / "lock", timeout=0).acquire()
+            lock = FileLock(self.folder / LOCK, timeout=0).acquire()
         except Timeout:
             raise UnavailableError(
                 f"{self.folder}: another process is working on it", hint="wait for it, or give another --out"
@@ -116,7 +116,7 @@ class Parts:
                 yield
             finally:
                 if self._files.read(STATE) is None:
-                    shutil.rmtree(self.folder, ignore_errors=True)
+                    self._clear()
 
     def begun(self) -> Begun | None:
         """How far an earlier run came, None if there was none.
@@ -166,7 +166,7 @@ class Parts:
         self.save(begun)
         return begun
 
-    def join(self, begun: Begun, without: Collection[str]) -> int:
+    def join(self, begun: Begun, without: Collection[str]) -> tuple[int, int]:
         """Make the file of the parts, in bounded memory; they are gone then.
 
         Args:
@@ -174,15 +174,19 @@ class Parts:
             without: ids of users who are not to be in it.
 
         Returns:
-            Rows of the file.
+            Rows of the file, and how many users it is without.
 
         Raises:
             UnavailableError: it cannot be written; all is as before.
         """
         rows = pl.scan_parquet(self._paths(begun), glob=False) if begun.parts else pl.LazyFrame(schema=SCHEMA)
+        excluded = pl.col("user_id").is_in(list(without))
+        left_out = 0
         if without:
-            rows = rows.filter(~pl.col("user_id").is_in(list(without)))
-        joined = self.folder / "joined.parquet"
+            users = rows.filter(excluded).select(pl.col("user_id").n_unique())
+            left_out = int(users.collect(engine="streaming").item())
+            rows = rows.filter(~excluded)
+        joined = self.folder / JOINED
         try:
             rows.sink_parquet(joined, row_group_size=GROUP_ROWS)
             sync(joined)
@@ -191,7 +195,14 @@ class Parts:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise self._unwritable(self.out, error) from error
         self.discard()
-        return int(pl.scan_parquet(self.out, glob=False).select(pl.len()).collect().item())
+        return int(pl.scan_parquet(self.out, glob=False).select(pl.len()).collect().item()), left_out
+
+    def _clear(self) -> None:
+        with suppress(OSError):
+            shutil.rmtree(self.folder / STAGING, ignore_errors=True)
+            for path in (*self.folder.glob("part-*.parquet"), self.folder / JOINED, self.folder / LOCK):
+                path.unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def _paths(self, begun: Begun) -> list[Path]:
         return [self.folder / _part(number) for number in range(begun.parts)]

@@ -266,13 +266,19 @@ class _Runs:
 
 
 def _missed(models: str, trigger: Any) -> bool:
-    """Whether a run should have begun since the last one did; there is no last one where none was ever made."""
+    """Whether a run should have begun since the last one did, or since the current model was made, if none was."""
     from model.report import read_reports
 
-    reports = read_reports(open_store(models))
-    if not reports:
-        return False
-    last = datetime.fromtimestamp(reports[0].read_at, trigger.timezone)
+    store = open_store(models)
+    reports = read_reports(store)
+    if reports:
+        last = datetime.fromtimestamp(reports[0].read_at, trigger.timezone)
+    else:
+        try:
+            made = store.manifest().run.created_at
+        except ArtifactError:  # there is none, or none that can be read: the next run makes one
+            return False
+        last = datetime.fromisoformat(made).astimezone(trigger.timezone)
     due = trigger.get_next_fire_time(last, last)
     return due is not None and due < datetime.now(trigger.timezone)
 

@@ -1,8 +1,10 @@
 """A model store in object storage, by fsspec: s3://, gs:// and others."""
 
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from fsspec.utils import stringify_path
 
 from model.artifact import verify_artifact
 from model.errors import ArtifactError, UnavailableError
-from model.folder import STAGING, LocalFolder, clear_staging, whole_rename, workspace_of
+from model.folder import ABANDONED_SECONDS, STAGING, LocalFolder, clear_abandoned, whole_rename, workspace_of
 from model.manifest import MANIFEST
 
 __all__ = ["BucketFolder"]
@@ -84,8 +86,15 @@ class BucketFolder:
         if not paths:
             return {}
         with self._reaching():  # together: one after the other takes a round trip each
-            contents: dict[str, bytes] = self._fs.cat(paths, on_error="omit")
-        return {f"{folder}/{_name(path)}": contents[path] for path in paths if path in contents}
+            contents: dict[str, bytes | Exception] = self._fs.cat(paths, on_error="return")
+            documents = {}
+            for path in paths:
+                match contents[path]:
+                    case bytes() as content:
+                        documents[f"{folder}/{_name(path)}"] = content
+                    case Exception() as error if not isinstance(error, FileNotFoundError):  # it may have just gone
+                        raise error
+        return documents
 
     def versions(self) -> list[str]:
         """See `Folder.versions`; raises as `read`."""
@@ -111,7 +120,7 @@ class BucketFolder:
         area = self.workspace / STAGING
         try:
             area.mkdir(parents=True, exist_ok=True)
-            clear_staging(self.workspace)
+            clear_abandoned(area)
             staged = Path(tempfile.mkdtemp(dir=area))
             try:
                 with self._reaching():
@@ -152,6 +161,17 @@ class BucketFolder:
         with self._reaching():
             for entry in self._list(there):
                 self._fs.rm_file(entry["name"])
+
+    def clear(self) -> None:
+        """See `Folder.clear`: here, and uploads that were not finished; raises as `read`."""
+        self._local.clear()
+        folders = [_name(entry["name"]) for entry in self._list(self._root) if entry["type"] == "directory"]
+        for name in {folder for folder in folders if not folder.startswith(".")}.difference(self.versions()):
+            with self._reaching():
+                paths = [entry["name"] for entry in self._list(f"{self._root}/{name}") if entry["type"] == "file"]
+                newest = max((self._fs.modified(path).timestamp() for path in paths), default=math.inf)
+                if time.time() - newest > ABANDONED_SECONDS:
+                    self.discard(name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

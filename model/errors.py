@@ -1,6 +1,14 @@
 """One exception tree: everything the project raises on purpose is a HdrmError."""
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "HdrmError", "NothingKeptError", "UnavailableError"]
+__all__ = [
+    "ArtifactError",
+    "ConfigError",
+    "DataError",
+    "HdrmError",
+    "NothingKeptError",
+    "OtherSchemaError",
+    "UnavailableError",
+]
 
 
 class HdrmError(Exception):
@@ -27,6 +35,19 @@ class DataError(HdrmError):
 
 class ArtifactError(HdrmError):
     """A model artifact is missing, damaged or of another schema."""
+
+
+class OtherSchemaError(ArtifactError):
+    """A model artifact was made by another version of this program.
+
+    Args:
+        message, hint: as of all.
+        created_at: when, ISO 8601; empty if it cannot be told.
+    """
+
+    def __init__(self, message: str, *, hint: str, created_at: str) -> None:
+        super().__init__(message, hint=hint)
+        self.created_at = created_at
 
 
 class UnavailableError(HdrmError):

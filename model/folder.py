@@ -16,7 +16,17 @@ from model.artifact import verify_artifact
 from model.errors import ArtifactError, UnavailableError
 from model.manifest import MANIFEST
 
-__all__ = ["STAGING", "Folder", "LocalFolder", "clear_staging", "is_url", "sync", "whole_rename", "workspace_of"]
+__all__ = [
+    "ABANDONED_SECONDS",
+    "STAGING",
+    "Folder",
+    "LocalFolder",
+    "clear_abandoned",
+    "is_url",
+    "sync",
+    "whole_rename",
+    "workspace_of",
+]
 
 STAGING = ".staging"
 LOCK_SECONDS = 30.0
@@ -67,6 +77,10 @@ class Folder(Protocol):
 
     def discard(self, version: str) -> None:
         """Take a version away."""
+        ...
+
+    def clear(self) -> None:
+        """Remove what was begun so long ago that nobody writes it any more: its process was killed."""
         ...
 
     def locked(self) -> AbstractContextManager[None]:
@@ -194,6 +208,10 @@ class LocalFolder:
         except OSError as error:
             raise UnavailableError(f"{self.root / version}: cannot be removed ({error.strerror})") from error
 
+    def clear(self) -> None:
+        """See `Folder.clear`."""
+        clear_abandoned(self.root / STAGING)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """See `Folder.locked`.
@@ -240,9 +258,9 @@ def whole_rename(staged: Path, target: Path) -> None:
         sync(target.parent)
 
 
-def clear_staging(workspace: Path, *, seconds: float = ABANDONED_SECONDS) -> None:
-    """Remove what was begun so long ago that nobody writes it any more: its process was killed."""
-    for path in (workspace / STAGING).glob("*"):
+def clear_abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> None:
+    """Remove what is in a folder and was last written longer ago than that."""
+    for path in folder.glob("*"):
         try:
             abandoned = time.time() - path.stat().st_mtime > seconds
         except OSError:  # it has just gone

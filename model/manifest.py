@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from model.config import Frozen, ModelConfig
-from model.errors import ArtifactError
+from model.errors import ArtifactError, OtherSchemaError
 
 __all__ = [
     "MANIFEST",
@@ -136,9 +136,11 @@ def parse_manifest(raw: bytes, path: str) -> Manifest:
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: not a readable manifest ({type(error).__name__})") from error
     if schema != SCHEMA_VERSION:
-        raise ArtifactError(
+        run = parsed.get("run")
+        raise OtherSchemaError(
             f"{path}: schema version {schema}, this program reads {SCHEMA_VERSION}",
             hint="train the model again with this version of hdrm",
+            created_at=str(run.get("created_at", "")) if isinstance(run, dict) else "",
         )
     try:
         manifest = Manifest.model_validate_json(raw)

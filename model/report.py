@@ -74,10 +74,12 @@ def read_reports(store: ModelStore) -> list[RunReport]:
     return [report for report in found if report is not None]
 
 
-def refused_versions(store: ModelStore) -> set[str]:
-    """Versions that the gate refused, when they were last trained; raises as `read_reports`."""
-    outcomes = {report.candidate: report.outcome for report in reversed(read_reports(store))}
-    return {version for version, outcome in outcomes.items() if version is not None and outcome == "refused"}
+def refused_versions(store: ModelStore) -> list[str]:
+    """Versions that the gate refused when they were last trained, the last one first; raises as `read_reports`."""
+    outcomes: dict[str | None, Outcome] = {}
+    for report in read_reports(store):
+        outcomes.setdefault(report.candidate, report.outcome)
+    return [version for version, outcome in outcomes.items() if version is not None and outcome == "refused"]
 
 
 def report_of(store: ModelStore, version: str) -> RunReport | None:

@@ -11,7 +11,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from model.artifact import verify_artifact
 from model.bucket import BucketFolder
 from model.config import Frozen
-from model.errors import ArtifactError, ConfigError
-from model.folder import STAGING, Folder, LocalFolder, clear_staging, is_url
+from model.errors import ArtifactError, ConfigError, OtherSchemaError
+from model.folder import STAGING, Folder, LocalFolder, clear_abandoned, is_url
 from model.manifest import MANIFEST, Manifest, canonical, parse_manifest, read_manifest
 
 __all__ = ["Canary", "ModelStore"]
@@ -104,7 +104,7 @@ class ModelStore:
                 f"{self.root}: models cannot be written there ({error.strerror})",
                 hint="choose a folder that you can write to, or one that does not exist yet",
             ) from error
-        clear_staging(self.root)
+        clear_abandoned(area)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -140,21 +140,19 @@ class ModelStore:
             UnavailableError: the pointer cannot be written.
         """
         with self.folder.locked():
-            self._known(version)  # here, so that nobody removes it meanwhile
+            self._activate(version, self.current())
+
+    def succeed(self, before: str | None, version: str) -> bool:
+        """The same as `activate`, unless another version than the one of before was made current meanwhile.
+
+        Returns:
+            Whether it is current now.
+        """
+        with self.folder.locked():
             current = self.current()
-            if current is not None and current != version:
-                history = [*self._before(current), current, version]
-                # first: where this is all that gets written, what comes after the current one is not looked at
-                self._remember(history)
-            self.folder.write(CURRENT, f"{version}\n".encode())
-            if version not in self.versions():  # another machine has removed it, which no lock keeps it from
-                if current is not None:
-                    self.folder.write(CURRENT, f"{current}\n".encode())
-                self._known(version)
-            with suppress(ArtifactError):
-                canary = self.canary()
-                if canary is not None and canary.version == version:
-                    self.drop_canary()
+            if current == before:
+                self._activate(version, current)
+            return current == before
 
     def previous(self) -> list[str]:
         """The versions that were current before, the last one first; those that are not there any more are left out."""
@@ -182,6 +180,7 @@ class ModelStore:
                 )
             self.folder.write(CURRENT, f"{history[-1]}\n".encode())
             self._remember(history)
+            self._end_canary(history[-1])
         return history[-1]
 
     def canary(self) -> Canary | None:
@@ -225,12 +224,13 @@ class ModelStore:
         """
         self.folder.remove(CANARY)
 
-    def prune(self, keep: int, *, refused: Collection[str] = ()) -> list[str]:
+    def prune(self, keep: int, *, refused: Sequence[str] = ()) -> list[str]:
         """Remove all versions but the newest, the current one, the one before it and a canary.
 
         Args:
             keep: how many of the newest stay.
-            refused: versions that a gate refused: of these the newest stays beside the others, for who wants to know.
+            refused: versions that a gate refused, the last one first, which stays beside the others, for who wants to
+                know.
 
         Returns:
             The versions removed.
@@ -245,20 +245,39 @@ class ModelStore:
             current, kept = self.current(), {*self.previous()[:1]}
             with suppress(ArtifactError):
                 kept |= set() if (canary := self.canary()) is None else {canary.version}
-            manifests = []
-            for version in self.versions():
-                try:
-                    manifests.append(self.manifest(version))
-                except ArtifactError:
-                    continue  # damaged: not ours to judge, `verify` tells
-            manifests.sort(key=lambda manifest: manifest.run.created_at, reverse=True)
-            of_gate = [m.version for m in manifests if m.version in refused and m.version != current]
-            others = [m.version for m in manifests if m.version not in of_gate]
+            made = {version: self._made(version) for version in self.versions()}
+            # those that are damaged are not ours to judge, `verify` tells
+            there = sorted(
+                (v for v, time in made.items() if time is not None), key=lambda v: made[v] or "", reverse=True
+            )
+            of_gate = [version for version in refused if version in there and version != current]
+            others = [version for version in there if version not in of_gate]
             gone = [version for version in (*others[keep:], *of_gate[1:]) if version not in {*kept, current}]
             for version in gone:
                 self.folder.discard(version)
-            clear_staging(self.root)
+            self.folder.clear()
         return gone
+
+    def _activate(self, version: str, current: str | None) -> None:
+        """With the lock, so that nobody of this machine removes the version meanwhile."""
+        self._known(version)
+        if current is not None and current != version:
+            history = [*self._before(current), current, version]
+            # first: where this is all that gets written, what comes after the current one is not looked at
+            self._remember(history)
+        self.folder.write(CURRENT, f"{version}\n".encode())
+        if version not in self.versions():  # another machine has removed it, which no lock keeps it from
+            if current is not None:
+                self.folder.write(CURRENT, f"{current}\n".encode())
+            self._known(version)
+        self._end_canary(version)
+
+    def _end_canary(self, version: str) -> None:
+        """A version that has become current is no canary any more, nor when it is current no longer."""
+        with suppress(ArtifactError):
+            canary = self.canary()
+            if canary is not None and canary.version == version:
+                self.drop_canary()
 
     def _known(self, version: str | None) -> str:
         wanted = version if version is not None else self.current()
@@ -272,6 +291,15 @@ class ModelStore:
             known = ", ".join(versions) or "none"
             raise ArtifactError(f"{self.folder.location}: no model version {wanted!r}; there are: {known}")
         return wanted
+
+    def _made(self, version: str) -> str | None:
+        """When a version was made; None of one that is damaged."""
+        try:
+            return self.manifest(version).run.created_at
+        except OtherSchemaError as error:  # of another version of this program
+            return error.created_at
+        except ArtifactError:
+            return None
 
     def _is_damaged(self, version: str) -> bool:
         try:

@@ -95,6 +95,9 @@ class Watcher:
         serving = canary.serving if canary is not None and promoted else await self._started(version)
         if serving is None:
             return
+        if not promoted and not await self._still(self._store.current, version):
+            await serving.close()
+            return
         before = self._roster.current.version
         self._roster.replace(serving)
         manifest = serving.manifest
@@ -113,8 +116,18 @@ class Watcher:
                 self._roster.try_out(Canary(running.serving, wanted.share))
                 logger.warning("models: canary %s for %g of the users", wanted.version, wanted.share)
         elif (serving := await self._started(wanted.version)) is not None:
+            if not await self._still(self._store.canary, wanted):
+                await serving.close()
+                return
             self._roster.try_out(Canary(serving, wanted.share))
             logger.warning("models: canary %s for %g of the users", wanted.version, wanted.share)
+
+    async def _still(self, ask: Callable[[], object], wanted: object) -> bool:
+        """Whether the store wants what it did before the model was loaded, which takes a while."""
+        try:
+            return await asyncio.to_thread(ask) == wanted
+        except HdrmError:  # the next look tells
+            return False
 
     async def _started(self, version: str) -> Serving | None:
         """What serves a version; None if it was refused, now or a while ago."""

@@ -1,5 +1,6 @@
 """One stage's training: epochs, early stopping, checkpoints. It knows no model and prints nothing."""
 
+import logging
 import math
 import os
 import tempfile
@@ -16,6 +17,8 @@ from model.errors import HdrmError
 __all__ = ["Epoch", "Stage", "State", "load_checkpoint", "plain_tensors", "run_stage", "save_checkpoint"]
 
 State = dict[str, Any]
+
+logger = logging.getLogger("hdrm.training")
 
 # what the state of a finished stage consists of; an unfinished one has its weights and optimiser besides
 KEPT = ("epoch", "best", "best_epoch", "best_weights", "curve")
@@ -142,13 +145,14 @@ def save_checkpoint(path: Path, state: State) -> None:
 
 
 def load_checkpoint(path: Path) -> State | None:
-    """The checkpoint, None if there is none. Only plain tensors and values are accepted, no code."""
+    """The checkpoint, None if there is none, or none that can be read. Plain tensors and values alone, no code."""
     if not path.exists():
         return None
     try:
         state: State = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise HdrmError(f"{path}: not a readable checkpoint", hint="remove the file to start again") from error
+    except Exception as error:  # whatever is wrong with it, the training can be done without
+        logger.warning("%s: not a readable checkpoint, the training begins anew (%s)", path, type(error).__name__)
+        return None
     return state
 
 

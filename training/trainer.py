@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from model.artifact import TrainedModel
+from model.folder import clear_abandoned
 from model.history import Histories
 from model.manifest import DataInfo, Manifest, MetricsRow, RunInfo
 from model.store import ModelStore
@@ -37,6 +38,7 @@ from training.splits import Split, make_split
 __all__ = ["Observer", "Result", "Trained", "TrainingRun"]
 
 CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_KEPT_SECONDS = 7 * 86_400.0  # of a run that nobody has gone on with
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,12 @@ class TrainingRun:
         """Whether an unfinished run with the same data, settings and seed is there to be resumed."""
         return self.checkpoint.exists()
 
-    def run(self, *, resume: bool, accepts: Callable[["Trained"], bool] = lambda trained: True) -> Result:
+    def run(self, *, resume: bool, publish: Callable[["Trained"], None] | None = None) -> Result:
         """Train and publish.
 
         Args:
             resume: continue an interrupted run, if there is one; the result is the one it would have had.
-            accepts: whether the model, which is in the store by then, is to be current.
+            publish: makes the model, which is in the store by then, current if it may be; None does so in any case.
 
         Raises:
             HdrmError: the model store cannot be written to, the data cannot be split, the loss diverges, or the
@@ -143,6 +145,7 @@ class TrainingRun:
         """
         started = time.monotonic()
         self.store.prepare()
+        clear_abandoned(self.checkpoint.parent, seconds=CHECKPOINT_KEPT_SECONDS)
         states = (load_checkpoint(self.checkpoint) if resume else None) or {}
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = make_split(self.dataset, self.config.split, seed=self.seed)
@@ -168,8 +171,10 @@ class TrainingRun:
         catalogue = make_catalogue(split, self.dataset.items, model)
         manifest = add(self.store, model, catalogue, about, analysis)
         result = Result(manifest, self.store.path(manifest.version))
-        if accepts(Trained(result, split, ranked, ours)):
+        if publish is None:
             self.store.activate(manifest.version)
+        else:
+            publish(Trained(result, split, ranked, ours))
         self.checkpoint.unlink(missing_ok=True)
         return result
 

@@ -319,7 +319,9 @@ def test_a_part_that_cannot_be_written_leaves_what_there_was(tmp_path: Path) -> 
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, handler)
         assert parts.begun() == begun
-        assert parts.join(begun, []) == 1
+        (parts.folder / "somebody's").touch()
+        assert parts.join(begun, ["nobody"]) == (1, 0)
+    assert [path.name for path in parts.folder.iterdir()] == ["somebody's"]
     assert rows(parts.out).height == 1
 
 
@@ -330,7 +332,7 @@ from hdrm.parts import Parts
 parts = Parts(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with parts.lock():
-    print(parts.join(parts.begun(), ["user 1"]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(*parts.join(parts.begun(), ["user 1", "nobody"]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from model.artifact import load_artifact
+from model.manifest import MANIFEST, canonical, seal
 from model.report import RunReport, keep_report, read_reports
 from model.store import ModelStore
 from service.events.event import Event
@@ -280,10 +281,23 @@ class Scheduled:
         return self.process.returncode
 
 
-def test_a_run_that_was_missed_is_made_up_for_at_once(models: Path, data_dir: Path) -> None:
+def seal_again(models: Path, *, created_at: str) -> None:
+    """Let the current model have been made then."""
     store = ModelStore(models)
-    report = newest(models)
-    keep_report(store, report.model_copy(update={"run_id": "99990101T000000-0", "read_at": 1.0}))
+    manifest = store.manifest()
+    run = manifest.run.model_copy(update={"created_at": created_at})
+    sealed = seal(manifest.model_copy(update={"run": run}))
+    (store.path() / MANIFEST).write_bytes(canonical(sealed.model_dump(mode="json")))
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_run_that_was_missed_is_made_up_for_at_once(models: Path, data_dir: Path, reports: bool) -> None:
+    store = ModelStore(models)
+    if reports:
+        keep_report(store, newest(models).model_copy(update={"run_id": "99990101T000000-0", "read_at": 1.0}))
+    else:  # the model is of another command, and a day old
+        shutil.rmtree(models / ".reports")
+        seal_again(models, created_at="2020-01-01T00:00:00+00:00")
     known = len(read_reports(store))
     beat = ["--jitter", "5", "--heartbeat", str(models / "beat")]
     scheduled = Scheduled(models, data_dir, "--schedule", "0 3 * * *", "--timezone", "Europe/Berlin", *beat)

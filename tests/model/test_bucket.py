@@ -7,6 +7,7 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
+from model import bucket
 from model.artifact import load_artifact, verify_artifact
 from model.errors import ArtifactError, UnavailableError
 from model.report import RunReport, keep_report, read_reports, refused_versions, report_of
@@ -82,7 +83,7 @@ def test_what_is_damaged_over_there_is_refused(url: str, tmp_path: Path) -> None
     assert verify_artifact(store.path()) == []
 
 
-def test_an_upload_that_was_cut_short_is_no_version(url: str, tmp_path: Path) -> None:
+def test_an_upload_that_was_cut_short_is_no_version(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ModelStore(url, tmp_path)
     whole = publish(tmp_path / "elsewhere")
     for path in (tmp_path / "elsewhere" / whole.version).iterdir():
@@ -91,6 +92,13 @@ def test_an_upload_that_was_cut_short_is_no_version(url: str, tmp_path: Path) ->
     assert store.versions() == []
     with pytest.raises(ArtifactError, match="no model version 'half'"):
         store.activate("half")
+    whole_here = publish(store).version
+    assert store.prune(1) == []
+    assert fsspec.filesystem("s3").exists(f"{url}/half/probe.json")  # it may be under way
+    monkeypatch.setattr(bucket, "ABANDONED_SECONDS", -60.0)
+    assert store.prune(1) == []
+    assert fsspec.filesystem("s3").find(f"{url}/half") == []
+    assert store.versions() == [whole_here]
 
 
 def test_pruning_leaves_the_newest_the_current_and_the_one_before(url: str, tmp_path: Path) -> None:
@@ -117,7 +125,31 @@ def test_reports_are_kept_beside_the_models(url: str, tmp_path: Path) -> None:
     fsspec.filesystem("s3").pipe_file(f"{url}/.reports/1.json", b"{")
     assert read_reports(there) == [made[2], made[0]]
     assert report_of(there, "v0") == made[0]
-    assert refused_versions(there) == {"v0", "v2"}
+    assert refused_versions(there) == ["v2", "v0"]
+
+
+def test_reports_that_cannot_be_read_are_an_error_and_not_none(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a model that was refused would look like any other."""
+    store = ModelStore(url, tmp_path)
+    keep_report(
+        store,
+        RunReport(run_id="1", started_at="then", read_at=1, seconds=1.0, outcome="refused", candidate="v", events=0),
+    )
+    filesystem = store.folder._fs  # type: ignore[attr-defined]
+
+    async def gone(path: str, **options: object) -> bytes:
+        raise FileNotFoundError(path)
+
+    async def slow(path: str, **options: object) -> bytes:
+        raise ConnectionError("503 SlowDown")
+
+    monkeypatch.setattr(filesystem, "_cat_file", slow)
+    with pytest.raises(UnavailableError, match="503 SlowDown"):
+        refused_versions(store)
+    monkeypatch.setattr(filesystem, "_cat_file", gone)
+    assert refused_versions(store) == []
 
 
 def test_only_so_many_copies_stay(url: str, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import ArtifactError, ConfigError, UnavailableError
+from model.manifest import MANIFEST
 from model.report import Outcome, RunReport, keep_report, read_reports, refused_versions
 from model.store import ModelStore
 from tests.model.test_artifact import publish
@@ -207,6 +209,36 @@ def test_activating_a_canary_ends_the_trial(tmp_path: Path) -> None:
     assert store.canary() is None
 
 
+def test_a_canary_that_was_gone_back_to_is_none_any_more(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second = (publish(tmp_path, seed=seed).version for seed in range(2))
+    store.set_canary(first, 0.1)
+    assert store.rollback() == first
+    store.activate(second)
+    assert store.canary() is None
+
+
+def test_a_model_succeeds_the_one_that_it_was_compared_with_alone(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    first, second, third = (publish(tmp_path, seed=seed).version for seed in range(3))
+    store.activate(second)
+    assert not store.succeed(third, first)
+    assert not store.succeed(None, first)
+    assert store.current() == second
+    assert store.succeed(second, first)
+    assert store.current() == first
+
+
+def test_models_of_another_schema_are_pruned_in_their_turn(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    made = [publish(tmp_path, seed=seed, created_at=f"2026-01-0{seed + 1}T00:00:00+00:00").version for seed in range(5)]
+    for version in (made[0], made[2]):
+        manifest = tmp_path / version / MANIFEST
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": 1}))
+    (tmp_path / made[1] / MANIFEST).write_text("{")  # damaged, for people to look at
+    assert store.prune(3) == [made[0]]
+
+
 def test_a_rollback_passes_over_what_is_damaged(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     first, second, _ = (publish(tmp_path, seed=seed).version for seed in range(3))
@@ -218,7 +250,8 @@ def test_refused_versions_take_nobodys_place_when_pruned(tmp_path: Path) -> None
     store = ModelStore(tmp_path)
     made = [publish(tmp_path, seed=seed, created_at=f"2026-01-0{seed + 1}T00:00:00+00:00").version for seed in range(6)]
     store.activate(made[2])
-    assert set(store.prune(3, refused=made[3:])) == {made[3], made[4]}
+    # the last one refused stays, and what was current before
+    assert store.prune(3, refused=made[3:]) == [made[4]]
     (tmp_path / "canary.json").write_text("{}")  # which keeps nothing from being pruned
     assert store.prune(3, refused=made[3:]) == []
 
@@ -242,7 +275,7 @@ def test_reports_of_what_is_in_the_store_are_never_forgotten(tmp_path: Path) -> 
     keep_report(store, report(1, "refused", "gone"))
     for number in range(2, 110):
         keep_report(store, report(number, "unchanged", None))
-    assert refused_versions(store) == {version}
+    assert refused_versions(store) == [version]
     assert len(read_reports(store)) == 101
     keep_report(store, report(200, "published", version))  # trained again, and good enough
-    assert refused_versions(store) == set()
+    assert refused_versions(store) == []

@@ -14,8 +14,15 @@ import pytest
 
 from model.store import ModelStore
 from service.app import create_app
+from service.cache import create_cache
+from service.events.log import NoLog
+from service.registry import Loaded
 from service.requests import RecommendRequest
+from service.serving import Serving
 from service.settings import Settings
+from service.starter import Starter
+from service.watcher import Watcher
+from service.worker import Worker
 from tests.service.conftest import DEADLINE, RedisServer, ServeProcess, converse, eventually, publish_model
 
 
@@ -395,3 +402,37 @@ def test_pages_of_other_origins_change_nothing(models: ModelStore) -> None:
         assert own.status_code == 200
 
     converse(create_app(Settings(models=models.root)), exchange)
+
+
+def test_what_is_no_longer_wanted_when_it_is_loaded_is_not_served(models: ModelStore) -> None:
+    first, second = first_of(models), str(models.current())
+    settings = Settings(models=models.root, model_version=second)
+    app = create_app(settings)
+
+    class Slow(Starter):
+        """While it loads, somebody goes back to what was there."""
+
+        async def start(self, loaded: Loaded, *, replaces: bool) -> Serving:
+            serving = await super().start(loaded, replaces=replaces)
+            models.activate(second)
+            models.drop_canary()
+            return serving
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        roster, telemetry = app.framework.state.roster, app.framework.state.telemetry
+        cache, worker = create_cache(settings, telemetry.count_lookup), Worker(threads=1)
+        slow = Slow(settings, NoLog(), cache, worker, telemetry)
+        watcher = Watcher(models, roster, slow, settings, telemetry)
+        models.activate(first)
+        await watcher.look()
+        assert roster.current.version == second
+        models.set_canary(first, 0.5)
+        await watcher.look()
+        assert roster.canary is None
+        models.activate(first)
+        await Watcher(models, roster, Starter(settings, NoLog(), cache, worker, telemetry), settings, telemetry).look()
+        assert roster.current.version == first
+        worker.close()
+        await cache.close()
+
+    converse(app, exchange)

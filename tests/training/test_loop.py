@@ -115,8 +115,8 @@ def test_checkpoints_hold_plain_values_and_are_replaced_whole(tmp_path: Path) ->
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_without_a_readable_checkpoint_a_training_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "run.pt"
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(HdrmError, match=r"run\.pt"):
-        load_checkpoint(path)
+    assert load_checkpoint(path) is None
+    assert f"{path}: not a readable checkpoint" in caplog.text

@@ -54,6 +54,7 @@ def decide(
     retrieval_recall: float | None = None,
     promised_recall: float | None = None,
     difference: Interval | None = None,
+    cut_alike: bool = True,
     limits: GateLimits,
 ) -> Verdict:
     """Hold a new model against the limits.
@@ -65,11 +66,13 @@ def decide(
         retrieval_recall: recall@20 of its index measured against exact answers; None for a scan, which is exact.
         promised_recall: what the artifact says of it.
         difference: of the candidate's NDCG@20 and the current model's, over users; None leaves chance unspoken of.
+        cut_alike: whether what is held out was held out of the current model's training as well, if there is one.
         limits: what must be.
     """
     return Verdict(
         (
             _probe(probe_reproduced),
+            *([] if cut_alike else [_uncompared(limits.uncompared)]),
             _popularity(candidate, popularity, limits.popularity_gain),
             _no_worse("ndcg_loss", NDCG, candidate, current, "the current model", limits.ndcg_loss, difference),
             _no_worse("recall_loss", RECALL, candidate, current, "the current model", limits.recall_loss),
@@ -82,6 +85,12 @@ def decide(
 def _probe(reproduced: bool) -> Check:
     said = "the probe's answers are reproduced" if reproduced else "the probe's answers are not reproduced"
     return Check("probe", float(reproduced), 1.0, reproduced, said)
+
+
+def _uncompared(decision: str) -> Check:
+    said = "the current model's data were cut by other settings of `split`, so it cannot be compared with; "
+    said += f"gate.uncompared is {decision}"
+    return Check("uncompared", None, None, decision == "pass", said)
 
 
 def _popularity(candidate: Metrics, popularity: Metrics, gain: float) -> Check:

@@ -68,6 +68,11 @@ class GateLimits(Frozen):
     popularity_gain: Annotated[float, Field(ge=0)] = Field(
         0.0, description="its NDCG@20 must be greater than that of popularity by more than this share of it"
     )
+    uncompared: Literal["refuse", "pass"] = Field(
+        "refuse",
+        description="what becomes of a candidate where settings of the split differ from the current model's, so that "
+        "the two cannot be compared",
+    )
     retrieval_recall: Share = Field(
         0.98, description="least share of the nearest items that an approximate index must find"
     )

@@ -34,7 +34,7 @@ from training.trainer import Observer, Trained, TrainingRun
 
 __all__ = ["Retraining"]
 
-NAME = "retrained"
+NAME, DRILL = "retrained", "drill"
 SEARCH_EVERY = 7  # retrainings, at least: what was found ages
 ALIKE = 0.25  # change of the data's size up to which a search need not be made again
 RECALL_USERS, RECALL_K = 256, 20
@@ -86,34 +86,36 @@ class Retraining:
             HdrmError: there are no data, they cannot be split, the training diverges, or the store cannot be written.
         """
         started = time.monotonic()
-        current, before = self._current()
+        current, version = self._current()
         dataset = merged(self.base, self._told(), name=NAME if self.base is None else self.base.info.name)
-        report = partial(self._report, started, before)
-        if current is not None and current.manifest.data.fingerprint == dataset.info.fingerprint and not self.force:
-            return report("unchanged")
+        report = partial(self._report, started)
+        if not self.force and self._known(dataset, current, version):
+            return report(version, "unchanged")
         checks = self._checked(dataset, current)
         if not all(check.passed for check in checks):
-            return report("invalid", data=_rules(checks))
+            return report(version, "invalid", data=_rules(checks))
         found, saved = self._found(current, dataset)
         ended: list[RunReport] = []
 
-        def accepts(trained: Trained) -> bool:
-            rules, comparison = self._judged(trained, current)
-            if self.drill:
-                rules.append(Rule(name="drill", passed=False, sentence="it was a drill: no candidate of one is served"))
-            passed = all(rule.passed for rule in rules)
-            lease.certainly()
-            ended.append(
-                report(
-                    "published" if passed else "refused",
-                    data=_rules(checks),
-                    gate=rules,
-                    candidate=trained.result.manifest.version,
-                    protocol=trained.split.protocol,
-                    comparison=comparison,
+        def publish(trained: Trained) -> None:
+            candidate, done = trained.result.manifest.version, False
+            while not done:  # again where somebody makes another model current meanwhile, or has just gone back to one
+                current, version = self._current()
+                rules, comparison = self._judged(trained, current)
+                passed = all(rule.passed for rule in rules)
+                lease.certainly()
+                ended.append(
+                    report(
+                        version,
+                        "published" if passed else "refused",
+                        data=_rules(checks),
+                        gate=rules,
+                        candidate=candidate,
+                        protocol=trained.split.protocol,
+                        comparison=comparison,
+                    )
                 )
-            )
-            return passed
+                done = not passed or self.store.succeed(version, candidate)
 
         TrainingRun(
             dataset,
@@ -126,9 +128,9 @@ class Retraining:
             found=found,
             searches_saved=saved,
             drill=self.drill,
-        ).run(resume=True, accepts=accepts)
+        ).run(resume=True, publish=publish)
         self.store.prune(self.keep, refused=refused_versions(self.store))
-        return ended[0]
+        return ended[-1]
 
     def _current(self) -> tuple[Artifact | None, str | None]:
         """The model that serves and its version; no model if there is none, or it is damaged."""
@@ -140,6 +142,21 @@ class Retraining:
         except ArtifactError as error:
             logger.error("the current model cannot be compared with (%s)", error.message)
             return None, version
+
+    def _known(self, dataset: Dataset, current: Artifact | None, version: str | None) -> bool:
+        """Whether the current model comes of these data, or the last candidate did and was refused beside it."""
+        if current is not None and current.manifest.data.fingerprint == dataset.info.fingerprint:
+            return True
+        judged = (report for report in read_reports(self.store) if report.outcome in ("published", "refused"))
+        last = next(judged, None)
+        if last is None or last.outcome != "refused" or last.candidate is None or last.before != version:
+            return False
+        try:
+            refused = self.store.manifest(last.candidate)
+        except ArtifactError:  # it is gone
+            return False
+        same = refused.data.fingerprint == dataset.info.fingerprint and refused.seed == self.seed
+        return same and refused.training == self.config.model_dump(mode="json") and not _was_drill(last)
 
     def _begins(self) -> float | None:
         """When the base data begin, seconds since 1970."""
@@ -187,9 +204,9 @@ class Retraining:
         split, ranked = trained.split, trained.ranked
         metrics = {name: summary(lists, split.test) for name, lists in ranked.items()}
         difference = held_out = None
-        # without an order what is held out is drawn anew with every change, and where it is cut in another way the
-        # current model has learned from it as well
-        alike = current is not None and current.manifest.training.get("split") == self.config.split.model_dump()
+        # without an order what is held out is drawn anew with every change, and there is nothing to compare on; where
+        # it is cut in another way the current model has learned from it as well
+        alike = current is None or current.manifest.training.get("split") == self.config.split.model_dump()
         if current is not None and split.ordered and alike:
             held_out = holdout_metrics(ForeignRanker(current, split.items), split)
             difference = ndcg_difference(ranked[trained.ours], held_out.ranked, split.test, seed=self.seed)
@@ -204,13 +221,17 @@ class Retraining:
             retrieval_recall=None if artifact is None else _measured_recall(artifact),
             promised_recall=None if artifact is None else artifact.manifest.retrieval.recall.get(f"recall@{RECALL_K}"),
             difference=difference,
+            cut_alike=alike or not split.ordered,
             limits=self.limits.gate,
         )
+        rules = _rules(verdict.checks)
+        if self.drill:
+            rules.append(Rule(name=DRILL, passed=False, sentence="it was a drill: no candidate of one is served"))
         rows = [MetricsRow(model=name, values=values) for name, values in metrics.items()]
         if held_out is not None and current is not None:
             rows.insert(-1, MetricsRow(model=f"current: {current.manifest.version}", values=held_out.metrics))
         rows[-1] = rows[-1].model_copy(update={"model": f"candidate: {trained.result.manifest.version}"})
-        return _rules(verdict.checks), rows
+        return rules, rows
 
     def _read_again(self, trained: Trained) -> tuple[Artifact | None, bool]:
         try:
@@ -235,6 +256,10 @@ class Retraining:
         )
         keep_report(self.store, report)
         return report
+
+
+def _was_drill(report: RunReport) -> bool:
+    return any(rule.name == DRILL for rule in report.gate)
 
 
 def _rules(checks: Iterable[Check]) -> list[Rule]:

@@ -18,6 +18,7 @@ def verdict(
     found: float | None = None,
     promised: float | None = None,
     difference: Interval | None = None,
+    cut_alike: bool = True,
     limits: GateLimits = GateLimits(),  # noqa: B008  frozen
 ) -> Verdict:
     return decide(
@@ -29,6 +30,7 @@ def verdict(
         retrieval_recall=found,
         promised_recall=promised,
         difference=difference,
+        cut_alike=cut_alike,
         limits=limits,
     )
 
@@ -43,6 +45,12 @@ def refused_by(verdict: Verdict) -> list[str]:
 def test_two_per_cent_less_than_the_current_model_is_too_much(ndcg: float, passes: bool) -> None:
     assert refused_by(verdict(ndcg)) == ([] if passes else ["ndcg_loss"])
     assert not refused_by(verdict(ndcg, limits=load_limits(["gate.ndcg_loss=0.03"]).gate))
+
+
+def test_what_cannot_be_compared_is_refused_unless_that_is_wished_for() -> None:
+    for change, reasons in (("refuse", ["uncompared"]), ("pass", [])):
+        limits = load_limits([f"gate.uncompared={change}"]).gate
+        assert refused_by(verdict(current=None, cut_alike=False, limits=limits)) == reasons
 
 
 def test_a_model_must_be_better_than_popularity() -> None:
