@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Fetch MovieLens 100K, train a model and serve it; what is there already is kept.
 
-    Needs no Docker and no Redis. The first run takes about a minute, later ones seconds.
+    Needs no Docker and no Redis. The first run trains for two to four minutes on two cores, later ones take seconds.
 
     Example: hdrm demo --port 8080
     """

@@ -33,8 +33,12 @@ HEARTBEAT_SECONDS = 20
 
 def retrain(
     models: Annotated[
-        str, typer.Option(help="Model store: a folder, or a URL such as s3://bucket/models.", envvar="HDRM_MODELS")
-    ],
+        str | None,
+        typer.Option(
+            help="Model store: a folder, or a URL such as s3://bucket/models; needed unless --limits is given.",
+            envvar="HDRM_MODELS",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -69,7 +73,7 @@ def retrain(
         typer.Option("--drill", help="Learn from items under each other's names, to see that the gate refuses."),
     ] = False,
     show_limits: Annotated[
-        bool, typer.Option("--limits", help="Print all limits with their meaning, and stop.")
+        bool, typer.Option("--limits", help="Print all limits with their meaning, as changed by --limit, and stop.")
     ] = False,
 ) -> None:
     """Train anew on the data and all events since, and let the result serve if it is good enough.
@@ -94,6 +98,8 @@ def retrain(
     if show_limits:
         print_limits(limits or [])
         return
+    if models is None:
+        raise typer.BadParameter("missing; needed unless --limits is given", param_hint="--models")
     if once == (schedule is not None):
         raise typer.BadParameter("give --once, or --schedule CRON", param_hint="--once")
     if schedule is None:

@@ -20,9 +20,18 @@ from starlette.types import Scope
 
 from model.errors import HdrmError, NothingKeptError, UnavailableError
 from service.events.schemas import EventBatch, EventRequest
-from service.requests import Activation, BatchRequest, CanaryWish, ItemFields, NewItem, RankRequest, RecommendRequest
+from service.requests import (
+    Activation,
+    BatchRequest,
+    CanaryWish,
+    ItemFields,
+    NewItem,
+    PopularParams,
+    RankRequest,
+    RecommendRequest,
+)
 from service.responses import FieldProblem
-from service.rules import allowed_values, rules_of
+from service.rules import allowed_values, entry_rule, rules_of
 
 __all__ = [
     "MEDIA_TYPE",
@@ -43,7 +52,18 @@ LONGEST_NAME = 100
 MOST_ERRORS = 20
 
 RULES = rules_of(
-    (RecommendRequest, RankRequest, BatchRequest, EventRequest, EventBatch, NewItem, ItemFields, CanaryWish, Activation)
+    (
+        PopularParams,
+        RecommendRequest,
+        RankRequest,
+        BatchRequest,
+        EventRequest,
+        EventBatch,
+        NewItem,
+        ItemFields,
+        CanaryWish,
+        Activation,
+    )
 )
 PARTS = (["body"], ["query"], ["path"], ["header"])  # of a request
 UNION_TAGS = ("event", "batch")  # which of the allowed bodies it was taken for
@@ -193,6 +213,8 @@ def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
             return FieldProblem(
                 field="body", message="expected a JSON object, sent with Content-Type: application/json"
             )
+        case "model_attributes_type" | "model_type", location:
+            return FieldProblem(field=_field(location), message="expected a JSON object", allowed="objects")
         case "extra_forbidden", location:
             return FieldProblem(field=_field(location), message="there is no such field")
         case "missing", location:
@@ -221,7 +243,9 @@ def _allowed(field: str) -> str | None:
     """Of a field, which may be an entry of a list or lie within another."""
     *_, name = [part for part in field.split(".") if not part.isdecimal()] or [""]
     rule = RULES.get(name)
-    return None if rule is None else allowed_values(rule.get("items", rule) if field[-1:].isdecimal() else rule)
+    if rule is None:
+        return None
+    return allowed_values(entry_rule(rule) if field[-1:].isdecimal() else rule)
 
 
 def _printable(text: str) -> str:

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 from fastapi import Path
 from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["EncodedIds", "ItemId", "UserId"]
@@ -16,8 +17,15 @@ def _id(what: str, example: str) -> object:
     return Path(min_length=1, max_length=256, description=f"id of the {what}, percent-encoded", examples=[example])
 
 
-ItemId = Annotated[str, _id("item", "50"), BeforeValidator(unquote)]
-UserId = Annotated[str, _id("user", "196"), BeforeValidator(unquote)]
+def _decoded(quoted: str) -> str:
+    try:
+        return unquote(quoted, errors="strict")
+    except UnicodeDecodeError:
+        raise PydanticCustomError("utf_8", "not percent-encoded UTF-8") from None
+
+
+ItemId = Annotated[str, _id("item", "50"), BeforeValidator(_decoded)]
+UserId = Annotated[str, _id("user", "196"), BeforeValidator(_decoded)]
 
 
 class EncodedIds:

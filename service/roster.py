@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -47,6 +47,7 @@ class Roster:
         self.canary: Canary | None = None
         self._telemetry = telemetry
         self._together = min(TOGETHER, max_together)
+        self._turn = asyncio.Lock()
         self._retiring = set[asyncio.Task[None]]()
 
     async def recommend(
@@ -82,15 +83,18 @@ class Roster:
                 self._telemetry.time_model(serving.version, time.perf_counter() - started, failed=failed)
         return answer
 
-    async def batch(self, requests: Sequence[Any], request_id: str) -> bytes:
-        """The answers to several requests, JSON; what is wrong with one does not keep the others from theirs."""
-        results, current, canary = list[bytes](), self.current, self.canary
+    async def batch(self, requests: Sequence[Any], request_id: str) -> AsyncIterator[bytes]:
+        """The answers to several requests, JSON in parts; what is wrong with one does not keep the others from theirs.
+
+        What was not taken yet is not made: a batch may be long, and its client slow.
+        """
+        current, canary = self.current, self.canary
         with current.used(), nullcontext() if canary is None else canary.serving.used():
             for start in range(0, len(requests), self._together):
                 part = requests[start : start + self._together]
                 entries = (self._entry(current, canary, request, request_id) for request in part)
-                results += await asyncio.gather(*entries)
-        return b'{"results":[%b]}' % b",".join(results)
+                yield (b"," if start else b'{"results":[') + b",".join(await asyncio.gather(*entries))
+        yield b"]}"
 
     def replace(self, serving: Serving) -> None:
         """Let everybody be answered by another model from the next request on; what is under way goes on as it was."""
@@ -119,7 +123,11 @@ class Roster:
 
     async def _entry(self, current: Serving, canary: Canary | None, sent: Any, request_id: str) -> bytes:
         try:
-            answer = await self._recommend(current, canary, RecommendRequest.model_validate(sent), request_id)
+            wanted = RecommendRequest.model_validate(sent)
+            if wanted.filter is not None:  # it is looked up at once, which takes a while: others find room between
+                async with self._turn:
+                    await asyncio.sleep(0)
+            answer = await self._recommend(current, canary, wanted, request_id)
         except ValidationError as error:
             problem = invalid(error.errors())
         except Exception as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["allowed_values", "rules_of"]
+__all__ = ["allowed_values", "entry_rule", "rules_of"]
 
 
 def rules_of(requests: Sequence[type[BaseModel]]) -> dict[str, dict[str, Any]]:
@@ -16,6 +16,12 @@ def rules_of(requests: Sequence[type[BaseModel]]) -> dict[str, dict[str, Any]]:
         for part in (schema, *schema.get("$defs", {}).values()):
             rules |= part.get("properties", {})
     return rules
+
+
+def entry_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a list's entries; of what is no list, its own."""
+    kinds: list[dict[str, Any]] = rule.get("anyOf", [rule])
+    return next((kind["items"] for kind in kinds if "items" in kind), rule)
 
 
 def allowed_values(rule: dict[str, Any]) -> str | None:

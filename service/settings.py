@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from redis.asyncio import ConnectionPool
 
 from model.errors import ConfigError
@@ -205,6 +205,11 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         problems = [f"{_variables(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
+    except SettingsError as error:  # tells the name of the field alone
+        names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
+        problems = [
+            f"{_variables((name,))}: not valid JSON; {Settings.model_fields[name].description}" for name in names
+        ]
     raise ConfigError("\n".join(problems), hint="set the variable to an allowed value, or unset it")
 
 

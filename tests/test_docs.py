@@ -118,7 +118,8 @@ def test_the_readme_says_what_retraining_brings() -> None:
 def test_every_service_setting_is_documented_as_it_is() -> None:
     for name, field in Settings.model_fields.items():
         variable = field.validation_alias or PREFIX + name.upper()
-        default = "not set" if field.default is None else f"`{field.default}`"
+        shown = json.dumps(field.default) if isinstance(field.default, dict | list) else field.default
+        default = "not set" if field.default is None else f"`{shown}`"
         assert f"| `{variable}` | {default} | {field.description} |" in text("docs/configuration.md")
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.bodies import JsonRoute
 from service.errors import Problem
 from service.events.recorder import Recorder
 from service.events.schemas import EventBatch, EventsResponse, SentEvents
@@ -11,7 +12,7 @@ from service.routes.state import CLOSED, problems, recording
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=JsonRoute)
 
 ERRORS = problems(
     {
@@ -26,7 +27,9 @@ ERRORS = problems(
 )
 
 
-@router.post("/v1/events", status_code=202, responses=ERRORS, operation_id="events_v1")
+@router.post(
+    "/v1/events", status_code=202, responses=ERRORS, operation_id="events_v1", response_model_exclude_none=True
+)
 async def events(sent: SentEvents, recorder: Annotated[Recorder, Depends(recording)]) -> EventsResponse:
     """Keep what users do. What is accepted survives a crash, and the next answer knows of it, without retraining."""
     if isinstance(sent, EventBatch):

@@ -17,12 +17,14 @@ ALIVE = Health(status="ok").model_dump_json().encode()
 RESPONSE_SECONDS = 2.0  # for what may be ahead in the worker thread
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", response_model=Health)
 async def livez() -> Response:
     """The process is up and its event loop turns."""
     return Response(ALIVE, media_type="application/json")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses=problems({503: "No model is loaded, or inference does not get on."}))
 async def readyz(roster: Annotated[Roster, Depends(serving)]) -> Readiness:
     """The model is loaded, has passed its probe and answers. A cache out of reach does not make the service unready."""

@@ -6,6 +6,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.answers import Answers
+from service.bodies import JsonRoute
 from service.keeper import Keeper
 from service.paths import ItemId
 from service.requests import ItemFields, NewItem, PopularParams, SimilarItemsParams
@@ -14,7 +15,7 @@ from service.routes.state import CLOSED, keeping, problems, running
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], route_class=JsonRoute)
 
 UNKNOWN = {404: "There is no such item (`item_unknown`)."}
 INVALID = {422: "A parameter or field is unknown or out of its range; `errors` names it."}

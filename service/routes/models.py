@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar, TypeVarTuple
 
 from fastapi import APIRouter, Depends, Request
 
+from service.bodies import JsonRoute
 from service.models import Models
 from service.requests import Activation, CanaryWish
 from service.responses import ModelsResponse
@@ -18,7 +19,7 @@ __all__ = ["router"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=JsonRoute)
 
 INVALID = {422: "A field is unknown or out of its range; `errors` names it."}
 UNKNOWN = {404: "There is no such model (`model_unknown`)."}

@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
 
+from service.bodies import JsonRoute
 from service.requests import BatchRequest, RankRequest, RecommendRequest
 from service.responses import BatchResponse, RecommendResponse
 from service.roster import Roster
@@ -11,7 +13,7 @@ from service.routes.state import CLOSED, charge, problems, serving
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["recommendations"])
+router = APIRouter(tags=["recommendations"], route_class=JsonRoute)
 
 ERRORS = problems(
     {
@@ -53,8 +55,7 @@ async def batch(request: Request, wanted: BatchRequest, roster: Annotated[Roster
     """Up to 1,000 requests at once. Each is answered as it would be alone; one that is wrong has a problem instead."""
     if len(wanted.requests) > 1:
         await charge(request, len(wanted.requests) - 1)
-    body = await roster.batch(wanted.requests, request.state.request_id)
-    return Response(body, media_type="application/json")
+    return StreamingResponse(roster.batch(wanted.requests, request.state.request_id), media_type="application/json")
 
 
 async def _answer(request: Request, wanted: RecommendRequest | RankRequest, roster: Roster) -> Response:

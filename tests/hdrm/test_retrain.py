@@ -233,6 +233,7 @@ def test_versions_are_compared_told_tried_out_and_pruned_by_command(models: Path
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
+        (["--once"], 2, "--models"),
         (["--models", "m"], 2, "--once"),
         (["--models", "m", "--once", "--schedule", "0 3 * * *"], 2, "--once"),
         (["--models", "m", "--schedule", "every night"], 1, "--schedule"),
@@ -254,7 +255,7 @@ def test_a_mistake_is_one_message(tmp_path: Path, options: list[str], status: in
 
 
 def test_the_limits_are_printed_with_their_meaning() -> None:
-    done = hdrm("retrain", "--models", "m", "--limits", "--limit", "gate.ndcg_loss=0.05")
+    done = hdrm("retrain", "--limits", "--limit", "gate.ndcg_loss=0.05")
     assert done.returncode == 0
     assert "gate.ndcg_loss" in done.stdout
     assert "0.05" in done.stdout

@@ -92,6 +92,50 @@ def test_allowed_values_are_named(settings: Settings) -> None:
     converse(create_app(settings), exchange)
 
 
+def test_allowed_values_are_named_wherever_the_field_stands(settings: Settings) -> None:
+    ids, objects = "text of 1 to 256 characters", "objects"
+    fields = "item_id, rank, score, distance, title, year, categories, reasons"
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        for method, path, body, field, allowed in (
+            ("GET", "/v1/popular?window_seconds=0", None, "window_seconds", "numbers above 0, up to 2.592e+06"),
+            ("GET", "/v1/popular?category=", None, "category", ids),
+            ("POST", "/recommend", {"user_id": "1", "filter": 3}, "filter", objects),
+            ("POST", "/recommend", {"user_id": "1", "filter": {"year": [1]}}, "filter.year", objects),
+            ("POST", "/recommend", {"history": [1]}, "history.0", ids),
+            ("POST", "/recommend", {"user_ids": ["1", ""]}, "user_ids.1", ids),
+            ("POST", "/recommend", {"user_id": "1", "fields": ["nope"]}, "fields.0", fields),
+        ):
+            response = await client.request(method, path, json=body)
+            (error,) = check_problem(response, 422, "invalid_request")["errors"]
+            assert (error["field"], error.get("allowed")) == (field, allowed)
+        for path, name in (("/v1/recommend/batch", "requests"), ("/v1/events", "events")):
+            answer = (await client.post(path, json={name: [7]})).json()
+            (found,) = (
+                answer["results"][0]["problem"]["errors"] if name == "requests" else answer["errors"][0]["errors"]
+            )
+            assert found == {"field": "body", "message": "expected a JSON object", "allowed": "objects"}
+
+    converse(create_app(settings), exchange)
+
+
+def test_an_id_that_is_no_utf_8_is_no_other_id(settings: Settings) -> None:
+    async def exchange(client: httpx.AsyncClient) -> None:
+        for method, path, field in (("PUT", "/v1/items/%FF", "item_id"), ("DELETE", "/v1/users/%FF", "user_id")):
+            (error,) = check_problem(await client.request(method, path, json={}), 422, "invalid_request")["errors"][:1]
+            assert (error["field"], error["message"]) == (field, "not percent-encoded UTF-8")
+
+    converse(create_app(settings), exchange)
+
+
+def test_probes_answer_to_head_as_well(settings: Settings) -> None:
+    async def exchange(client: httpx.AsyncClient) -> None:
+        for path in ("/livez", "/readyz"):
+            assert (await client.head(path)).status_code == 200
+
+    converse(create_app(settings), exchange)
+
+
 def test_a_body_without_a_json_content_type_is_told_what_is_expected(settings: Settings) -> None:
     async def exchange(client: httpx.AsyncClient) -> None:
         form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -105,9 +149,22 @@ def test_a_body_without_a_json_content_type_is_told_what_is_expected(settings: S
 
 def test_many_errors_give_a_short_document(settings: Settings) -> None:
     async def exchange(client: httpx.AsyncClient) -> None:
-        response = await client.post("/recommend", json={f"f{n}" * 40: n for n in range(5000)})
+        response = await client.post("/recommend", json={f"f{n}" * 40: n for n in range(100)})
         assert len(check_problem(response, 422, "invalid_request")["errors"]) == 20
         assert len(response.content) < 10_000
+        many = {f"f{n}": n for n in range(101)}
+        for path, body in (
+            ("/recommend", many),
+            ("/v1/recommend/batch", {"requests": [{"user_id": "100"}, many]}),
+            ("/v1/rank", {"user_id": "100", "filter": many}),
+            ("/v1/events", {"events": [many]}),
+        ):
+            (error,) = check_problem(await client.post(path, json=body), 422, "invalid_request")["errors"]
+            assert error == {
+                "field": "body",
+                "message": "an object has 101 fields",
+                "allowed": "objects of at most 100 fields",
+            }
 
     converse(create_app(settings), exchange)
 

@@ -5,11 +5,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from service.errors import install_handlers
 from service.middleware import BodyLimit
@@ -17,12 +18,16 @@ from service.peer import is_alone
 from service.protocol import BoundedHttp
 from tests.service.conftest import DEADLINE, eventually
 
+LONG = 2000  # parts of 64 KiB: more than the buffers of both ends hold
+
 REQUEST = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nhi"
 
 
 class Hasty(BoundedHttp):
     max_head_bytes = 1000
     head_seconds = 0.4
+    write_seconds = 0.4
+    least_written = 1
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,14 @@ def address() -> Iterator[tuple[str, int]]:
     @app.post("/echo")
     async def echo(request: Request) -> str:
         return (await request.body()).decode()
+
+    @app.get("/long")
+    async def long() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(LONG):
+                yield b"x" * 2**16
+
+        return StreamingResponse(parts())
 
     @app.post("/alone")
     async def alone(request: Request) -> list[bool]:
@@ -145,6 +158,66 @@ def test_pipelined_requests_are_all_answered(address: tuple[str, int]) -> None:
         last = REQUEST.replace(b"host: test", b"host: test\r\nconnection: close")
         connection.sendall(REQUEST * 3 + last)
         assert [(status, body) for status, _, body in answers(connection)] == [(200, b'"hi"')] * 4
+
+
+def test_what_comes_before_a_malformed_request_is_answered(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        connection.sendall(REQUEST * 5 + b"BAD\r\n\r\n" + REQUEST)
+        *found, last = answers(connection)
+    assert [(status, body) for status, _, body in found] == [(200, b'"hi"')] * 5
+    check_problem(last, 400, "invalid_http")
+
+
+@pytest.mark.parametrize("offered", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_another_protocol_that_is_offered_is_passed_over(address: tuple[str, int], offered: bytes, pieces: int) -> None:
+    offer = (
+        b"host: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: " + offered + b"\r\nHTTP2-Settings: AAMAAABk"
+    )
+    offering, size = REQUEST.replace(b"host: test", offer), len(REQUEST) // pieces
+    last = REQUEST.replace(b"host: test", offer.replace(b"Upgrade, ", b"upgrade, close, "))
+    sent = offering * 3 + REQUEST + last
+    with connected(address) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        parts = [sent[start : start + size] for start in range(0, len(sent), size)] if pieces > 1 else [sent]
+        send_all(connection, parts, pause=0.005)
+        assert [(status, body) for status, _, body in answers(connection)] == [(200, b'"hi"')] * 5
+
+
+def test_a_thousand_offers_at_once_are_passed_over(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        offering = b"GET / HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"
+        connection.sendall(offering * 1000 + REQUEST.replace(b"host: test", b"host: test\r\nconnection: close"))
+        assert [status for status, _, _ in answers(connection)] == [404] * 1000 + [200]
+
+
+@pytest.mark.parametrize("request_", [b"CONNECT a:80 HTTP/1.1\r\n\r\n", b"GET http://a:99999999/echo HTTP/1.1\r\n\r\n"])
+def test_an_address_that_is_none_gets_a_problem_document(address: tuple[str, int], request_: bytes) -> None:
+    with connected(address) as connection:
+        connection.sendall(request_)
+        (answer,) = answers(connection)
+    check_problem(answer, 400, "invalid_http")
+
+
+def test_an_answer_that_nobody_takes_is_given_up(address: tuple[str, int]) -> None:
+    with connected(address) as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nhost: test\r\n\r\n")
+        time.sleep(3 * Hasty.write_seconds)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := connection.recv(2**20):
+                received += len(chunk)
+    assert received < LONG * 2**16
+
+
+def test_an_answer_that_is_taken_slowly_is_given_whole(address: tuple[str, int]) -> None:
+    received = 0
+    with connected(address) as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+        while chunk := connection.recv(2**23, socket.MSG_WAITALL):
+            received += len(chunk)
+            time.sleep(Hasty.write_seconds / 4)
+    assert received > LONG * 2**16
 
 
 def test_a_long_body_that_goes_on_after_its_refusal_is_no_new_request(address: tuple[str, int]) -> None:

@@ -68,6 +68,15 @@ def test_a_folder_for_metrics_that_is_not_there_is_named(monkeypatch: pytest.Mon
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["HDRM_EVENT_TYPES", "HDRM_CORS_ORIGINS"])
+def test_a_value_that_is_no_json_is_named_with_what_is_expected(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "{'swordfish': 1}")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert caught.value.message.startswith(f"{name}: not valid JSON; ")
+    assert "swordfish" not in caught.value.message
+
+
 def test_variables_that_look_like_settings_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HDRM_STEP", "HDRM_REDIS_ULR", "HDRM_SERVICE_HOST", "HDRM_THREADS"):
         monkeypatch.setenv(name, "1")
