@@ -20,6 +20,7 @@ import yaml
 from typer.core import TyperGroup
 
 from hdrm.cli import app
+from hdrm.retrain import REFUSED
 from hdrm.serve import GRACE_SECONDS
 from model.errors import ConfigError
 from service.routes.health import RESPONSE_SECONDS
@@ -449,6 +450,14 @@ def images(documents: Documents) -> Problems:
             yield f"{pod}: the image is {container['image']}"
 
 
+def fails_at_once(job: Mapping[str, Any]) -> bool:
+    """Whether a retraining whose candidate was refused is not tried again."""
+    rules = [rule for rule in job.get("podFailurePolicy", {}).get("rules", []) if rule["action"] == "FailJob"]
+    return [rule["onExitCodes"] for rule in rules] == [
+        {"containerName": "retrain", "operator": "In", "values": [REFUSED]}
+    ]
+
+
 def jobs(documents: Documents) -> Problems:
     """Trainings do not overlap, end some time, and start at a time of a known zone; the template does not start."""
     for document in named(documents, "CronJob"):
@@ -461,6 +470,7 @@ def jobs(documents: Documents) -> Problems:
             "suspend": spec.get("suspend", False) == (name == "hdrm-admin"),
             "startingDeadlineSeconds": spec.get("suspend") or spec.get("startingDeadlineSeconds", 0) > 60,
             "backoffLimit": job.get("backoffLimit", 6) <= 2,
+            "podFailurePolicy": name == "hdrm-admin" or fails_at_once(job),
             "activeDeadlineSeconds": job.get("activeDeadlineSeconds", 0) > 0,
             "restartPolicy": job["template"]["spec"]["restartPolicy"] == "Never",
         }

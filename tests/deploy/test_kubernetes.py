@@ -220,6 +220,12 @@ SABOTAGE = [
         "activeDeadlineSeconds is not",
     ),
     ("CronJob", "hdrm-admin", put("spec/suspend", False), "suspend is not"),
+    (
+        "CronJob",
+        "hdrm-retrain",
+        put("spec/jobTemplate/spec/podFailurePolicy", {"rules": []}),
+        "podFailurePolicy is not",
+    ),
 ]
 
 
