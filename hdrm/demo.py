@@ -28,7 +28,6 @@ def demo(
 
     Example: hdrm demo --port 8080
     """
-
     if serve:
         from hdrm.serve import check_address
 

@@ -18,6 +18,7 @@ from service.cache import create_cache
 from service.events.log import NoLog
 from service.registry import Loaded
 from service.requests import RecommendRequest
+from service.roster import TOGETHER
 from service.serving import Serving
 from service.settings import Settings
 from service.starter import Starter
@@ -435,4 +436,24 @@ def test_what_is_no_longer_wanted_when_it_is_loaded_is_not_served(models: ModelS
         worker.close()
         await cache.close()
 
+    converse(app, exchange)
+
+
+def test_a_batch_is_made_as_it_is_taken(models: ModelStore) -> None:
+    """A client that takes nothing does not have it all made, and held, for it."""
+    app = create_app(Settings(models=models.root))
+
+    async def exchange(client: httpx.AsyncClient) -> None:
+        roster = app.framework.state.roster
+        serving, wanted = roster.current, [{"user_id": str(100 + n % 40), "k": 5} for n in range(100)]
+        parts = roster.batch(wanted, "1")
+        first = await anext(parts)
+        assert first.count(b'"status":200') == TOGETHER
+        models.rollback()
+        await until(becomes(client, first_version))
+        rest = b"".join([part async for part in parts])
+        results = json.loads(first + rest)["results"]
+        assert [result["answer"]["model_version"] for result in results] == [serving.version] * len(wanted)
+
+    first_version = first_of(models)
     converse(app, exchange)
